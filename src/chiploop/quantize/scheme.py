@@ -1,0 +1,97 @@
+"""The network in integers, and the scheme that brought it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiploop.digest import ByContent, read_only
+from chiploop.errors import QuantizeError
+from chiploop.spec.graph import NetworkSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntScheme:
+    """How weights become integers: one scale a layer, symmetric, round half to even.
+
+    `search`: "mse" (least squared error among candidate scales), "max" (largest weight), "percentile".
+    """
+
+    bits: int = 8
+    state_bits: int = 16
+    search: Literal["mse", "max", "percentile"] = "mse"
+    percentile: float = 99.9
+
+    @property
+    def q_max(self) -> int:
+        """Largest magnitude of an integer weight (127 for 8 bits; -128 is left unused so that the range is symmetric)."""
+        return (1 << (self.bits - 1)) - 1
+
+    @property
+    def v_max(self) -> int:
+        """Largest state."""
+        return (1 << (self.state_bits - 1)) - 1
+
+    @property
+    def v_lowest(self) -> int:
+        """Lowest state."""
+        return -(1 << (self.state_bits - 1))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QuantLayer(ByContent):
+    """One spiking layer in integers; weight, bias, threshold and floor share `scale` (real value = integer * scale).
+
+    `floor` is None where the layer has no lower bound; it never enters the choice of the scale.
+    `clipped`, `zeroed`: shares of the weights; `rms_error` in units of the real weight; `snr_db` of the weights.
+    """
+
+    name: str
+    weight: NDArray[np.int8]
+    threshold: int
+    floor: int | None
+    scale: float
+    clipped: float
+    zeroed: float
+    rms_error: float
+    snr_db: float
+    bias: NDArray[np.int16] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weight", read_only(self.weight, np.int8))
+        if not 1 <= self.threshold <= 32767:
+            raise QuantizeError(f"layer {self.name!r}: threshold {self.threshold} must be in 1..32767")
+        if not np.any(self.weight):
+            raise QuantizeError(f"layer {self.name!r}: every weight became zero; the layer is dead")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QuantSpec(ByContent):
+    """The network in integers: one QuantLayer for each spiking layer of `base`.
+
+    `base` keeps the topology and the neurons.
+    """
+
+    base: NetworkSpec
+    layers: tuple[QuantLayer, ...]
+    scheme: IntScheme
+
+    def __post_init__(self) -> None:
+        want = [layer.name for layer in self.base.spiking]
+        if [layer.name for layer in self.layers] != want:
+            raise QuantizeError(f"quantised layers {[layer.name for layer in self.layers]} are not the spiking layers {want}")
+
+    @property
+    def base_hash(self) -> str:
+        """Digest of the network that was quantised."""
+        return self.base.digest
+
+    def layer(self, name: str) -> QuantLayer:
+        """Return the integer layer of that name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise QuantizeError(f"no quantised layer {name!r}")

@@ -1,0 +1,158 @@
+"""The network as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiploop.digest import ByContent, read_only
+from chiploop.errors import SpecError
+from chiploop.spec.ops import Op, Shape
+
+INPUT = "input"
+"""Name of the source of edges that come from outside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NeuronSpec:
+    """A spiking neuron as data.
+
+    kind "if": V <- V + z; "lif": V <- alpha V + (1 - alpha) z with alpha = exp(-dt / tau) (Liu et al. 2024, eq. 1, 2).
+    It spikes where V >= v_th and then loses v_th ("subtract") or everything ("zero"); V never falls below `v_min`.
+    `spikes_per_step`: "one" or "all" (floor(V / v_th)) for each step of the clock-driven model.
+    """
+
+    kind: Literal["if", "lif"] = "if"
+    v_th: float = 1.0
+    v_min: float | None = None
+    reset: Literal["subtract", "zero"] = "subtract"
+    spikes_per_step: Literal["one", "all"] = "all"
+    tau_us: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.v_th) and self.v_th > 0):
+            raise SpecError(f"neuron.v_th = {self.v_th} must be positive and finite")
+        if self.v_min is not None and not (np.isfinite(self.v_min) and self.v_min <= 0):
+            raise SpecError(f"neuron.v_min = {self.v_min} must be finite and at most 0, or absent")
+        if (self.kind == "lif") != (self.tau_us is not None):
+            raise SpecError(f"neuron.tau_us = {self.tau_us} with kind {self.kind!r}: a 'lif' needs it, an 'if' has none")
+        if self.tau_us is not None and not self.tau_us > 0:
+            raise SpecError(f"neuron.tau_us = {self.tau_us} must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Spikes flow from `source` to `target` (layer names, or "input")."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerSpec(ByContent):
+    """One operation, its weight, and the neuron that follows it, if any."""
+
+    name: str
+    op: Op
+    weight: NDArray[np.float32] | None
+    neuron: NeuronSpec | None
+    in_shape: Shape
+    bias: NDArray[np.float32] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "in_shape", tuple(int(n) for n in self.in_shape))
+        if self.op.has_weight != (self.weight is not None):
+            raise SpecError(f"layer {self.name!r}: {type(self.op).__name__} {'needs a' if self.op.has_weight else 'has no'} weight")
+        if self.weight is not None:
+            want = self.op.weight_shape(self.in_shape)  # type: ignore[union-attr]
+            object.__setattr__(self, "weight", _finite(self.name, "weight", self.weight, want))
+        if self.bias is not None:
+            object.__setattr__(self, "bias", _finite(self.name, "bias", self.bias, self.out_shape[:1]))
+        if self.neuron is not None and not self.op.has_weight:
+            raise SpecError(f"layer {self.name!r}: a neuron follows a Conv or a Linear, not a {type(self.op).__name__}")
+
+    @property
+    def out_shape(self) -> Shape:
+        """Shape of what the layer sends on."""
+        return self.op.out_shape(self.in_shape)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkSpec(ByContent):
+    """The network as data: layers, edges, input shape; no torch, no free-form metadata.
+
+    Names are unique; every layer's input shape is its source's output shape; layers stand in data-flow order.
+    `dt_us` is the step of the clock it was trained on, absent for a network that knows no clock.
+    """
+
+    layers: tuple[LayerSpec, ...]
+    edges: tuple[Edge, ...]
+    input_shape: Shape
+    dt_us: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
+        if not self.layers:
+            raise SpecError("a network needs at least one layer")
+        shapes: dict[str, Shape] = {INPUT: self.input_shape}
+        for layer in self.layers:
+            if layer.name in shapes:
+                raise SpecError(f"layer name {layer.name!r} is used twice")
+            sources = [e.source for e in self.edges if e.target == layer.name]
+            if not sources:
+                raise SpecError(f"layer {layer.name!r} has no edge that leads to it")
+            for source in sources:
+                if source not in shapes:
+                    raise SpecError(f"edge {source!r} -> {layer.name!r}: the source must stand before the target")
+                if shapes[source] != layer.in_shape:
+                    raise SpecError(
+                        f"layer {layer.name!r} expects input {layer.in_shape}, but {source!r} gives {shapes[source]}"
+                    )
+            shapes[layer.name] = layer.out_shape
+        for edge in self.edges:
+            if edge.target not in shapes or edge.target == INPUT:
+                raise SpecError(f"edge {edge.source!r} -> {edge.target!r}: no such layer")
+
+    @property
+    def spiking(self) -> tuple[LayerSpec, ...]:
+        """Layers that end in a neuron, in data-flow order."""
+        return tuple(layer for layer in self.layers if layer.neuron is not None)
+
+    @property
+    def out_shape(self) -> Shape:
+        """Shape of the last layer's output."""
+        return self.layers[-1].out_shape
+
+    @property
+    def is_chain(self) -> bool:
+        """Whether every layer hears only the one before it."""
+        names = (INPUT, *(layer.name for layer in self.layers))
+        return self.edges == tuple(Edge(a, b) for a, b in zip(names[:-1], names[1:], strict=True))
+
+    def layer(self, name: str) -> LayerSpec:
+        """Return the layer of that name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise SpecError(f"no layer {name!r}; layers: {', '.join(layer.name for layer in self.layers)}")
+
+
+def chain(layers: list[LayerSpec], *, input_shape: Shape, dt_us: int | None = None) -> NetworkSpec:
+    """Return the network in which every layer hears the one before it."""
+    names = (INPUT, *(layer.name for layer in layers))
+    edges = tuple(Edge(a, b) for a, b in zip(names[:-1], names[1:], strict=True))
+    return NetworkSpec(layers=tuple(layers), edges=edges, input_shape=input_shape, dt_us=dt_us)
+
+
+def _finite(layer: str, field: str, array: NDArray[np.float32], want: Shape) -> NDArray[np.float32]:
+    array = np.asarray(array)
+    if array.shape != want:
+        raise SpecError(f"layer {layer!r}: {field} has shape {array.shape}, expected {want}")
+    bad = ~np.isfinite(array)
+    if bad.any():
+        at = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise SpecError(f"layer {layer!r}: {field}{list(at)} is {array[at]}; weights must be finite numbers")
+    return read_only(array, np.float32)
