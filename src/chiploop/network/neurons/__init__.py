@@ -1,0 +1,1 @@
+"""Neurons: one file each, a frozen dataclass of parameters with a pure step."""

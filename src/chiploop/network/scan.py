@@ -1,0 +1,135 @@
+"""A neuron layer over time: the plain loop, and one fused operation with a hand-written gradient.
+
+`scan_plain` is the definition: `Neuron.step` in a loop, injection between steps, autograd for the rest. `scan` is what
+training runs: the same numbers, with no graph inside and only what the gradient needs kept. Tests hold one against
+the other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from chiploop.network.inject import inject
+from chiploop.network.neuron import make_neuron
+from chiploop.network.spike import SpikesPerStep, count_spikes, surrogate_slope
+from chiploop.network.surrogate import Surrogate
+from chiploop.spec.graph import NeuronSpec
+
+
+def scan_plain(
+    spec: NeuronSpec,
+    surrogate: Surrogate,
+    current: Tensor,
+    *,
+    dt_us: int,
+    counts: Tensor | None = None,
+    v: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run a neuron layer over [T, B, ...] currents, step by step; return its spikes and potentials.
+
+    `counts` and `v`, where given, are observed elsewhere: every step's spikes and potential take the observed value,
+    their gradients go to the modelled ones, and the next step goes on from the observed potential (Liu et al. 2024,
+    eq. 3-9).
+    """
+    neuron = make_neuron(spec, surrogate)
+    state = neuron.init(current[0])
+    all_spikes, all_v = [], []
+    for t in range(len(current)):
+        s, state = neuron.step(state, current[t], dt_us=dt_us)
+        if v is not None:
+            state = state._replace(v=inject(state.v, v[t]))
+        all_spikes.append(s if counts is None else inject(s, counts[t]))
+        all_v.append(state.v)
+    return torch.stack(all_spikes), torch.stack(all_v)
+
+
+@dataclass(frozen=True, slots=True)
+class _Constants:
+    """One layer's neuron, as the fused scan needs it."""
+
+    keep: float  # factor on the old potential
+    gain: float  # factor on the current
+    v_th: float
+    v_min: float | None
+    reset: Literal["subtract", "zero"]
+    per_step: SpikesPerStep
+    surrogate: Surrogate
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, current: Tensor, counts: Tensor | None, v_seen: Tensor | None, c: _Constants
+    ) -> tuple[Tensor, Tensor]:
+        before = torch.empty_like(current)  # potential before the reset: all that the surrogate needs
+        spikes = torch.empty_like(current)
+        after = torch.empty_like(current)
+        v: Tensor | None = None
+        for t in range(len(current)):
+            torch.mul(current[t], c.gain, out=before[t])
+            if v is not None:
+                before[t].add_(v, alpha=c.keep)
+            if c.v_min is not None:
+                before[t].clamp_(min=c.v_min)
+            spikes[t] = count_spikes(before[t], c.v_th, c.per_step)
+            if c.reset == "subtract":
+                torch.add(before[t], spikes[t], alpha=-c.v_th, out=after[t])
+            else:
+                torch.mul(before[t], spikes[t] == 0, out=after[t])
+            if v_seen is not None:
+                after[t] = v_seen[t]
+            v = after[t]
+        ctx.save_for_backward(before, spikes if c.reset == "zero" else None)
+        ctx.constants = c
+        return (spikes if counts is None else counts.to(spikes.dtype).clone()), after
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (grad_spikes, grad_v), c = gradients, ctx.constants
+        before, spikes = ctx.saved_tensors
+        grad_current = torch.empty_like(before)
+        carry = torch.zeros_like(before[0])
+        for t in reversed(range(len(before))):
+            carry = carry + grad_v[t]
+            slope = surrogate_slope(before[t], c.v_th, c.per_step, c.surrogate)
+            if c.reset == "subtract":
+                # s leaves through v as well: d v / d before = 1 - v_th slope
+                through_spike = torch.add(grad_spikes[t], carry, alpha=-c.v_th)
+                direct = carry
+            else:
+                through_spike = torch.addcmul(grad_spikes[t], carry * (spikes[t] <= 1), before[t], value=-1.0)
+                direct = carry * (spikes[t] == 0)
+            grad_before = torch.addcmul(direct, through_spike, slope)
+            if c.v_min is not None:
+                grad_before.mul_(before[t] > c.v_min)
+            torch.mul(grad_before, c.gain, out=grad_current[t])
+            carry = grad_before.mul_(c.keep) if c.keep != 1.0 else grad_before
+        return grad_current, None, None, None
+
+
+def scan(
+    spec: NeuronSpec,
+    surrogate: Surrogate,
+    current: Tensor,
+    *,
+    dt_us: int,
+    counts: Tensor | None = None,
+    v: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Run a neuron layer over [T, B, ...] currents in one fused operation; the same numbers as `scan_plain`.
+
+    Only the potentials before reset are kept for the backward pass (and the spikes, for a reset to zero). At a
+    potential exactly on the floor the gradient is 0.
+    """
+    keep, gain = 1.0, 1.0
+    if spec.tau_us is not None:
+        keep = math.exp(-dt_us / spec.tau_us)
+        gain = 1.0 - keep
+    constants = _Constants(keep, gain, spec.v_th, spec.v_min, spec.reset, spec.spikes_per_step, surrogate)
+    spikes, potentials = _Scan.apply(current, counts, v, constants)
+    return spikes, potentials
