@@ -12,6 +12,8 @@ from chiploop.digest import ByContent, read_only
 from chiploop.errors import QuantizeError
 from chiploop.spec.graph import NetworkSpec
 
+MIN_BITS, MAX_WEIGHT_BITS, MAX_STATE_BITS = 2, 8, 16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntScheme:
@@ -24,6 +26,14 @@ class IntScheme:
     state_bits: int = 16
     search: Literal["mse", "max", "percentile"] = "mse"
     percentile: float = 99.9
+
+    def __post_init__(self) -> None:
+        if not MIN_BITS <= self.bits <= MAX_WEIGHT_BITS:
+            raise QuantizeError(f"scheme.bits = {self.bits} must be in {MIN_BITS}..{MAX_WEIGHT_BITS}; weights are stored as int8")
+        if not self.bits <= self.state_bits <= MAX_STATE_BITS:
+            raise QuantizeError(f"scheme.state_bits = {self.state_bits} must be in {self.bits}..{MAX_STATE_BITS}")
+        if not 0.0 < self.percentile <= 100.0:
+            raise QuantizeError(f"scheme.percentile = {self.percentile} must be above 0 and at most 100")
 
     @property
     def q_max(self) -> int:
@@ -46,7 +56,8 @@ class QuantLayer(ByContent):
     """One spiking layer in integers; weight, bias, threshold and floor share `scale` (real value = integer * scale).
 
     `floor` is None where the layer has no lower bound; it never enters the choice of the scale.
-    `clipped`, `zeroed`: shares of the weights; `rms_error` in units of the real weight; `snr_db` of the weights.
+    `clipped`, `zeroed`: shares of the weights (a weight that was zero before does not count as zeroed); `rms_error` in
+    units of the real weight; `snr_db` of the weights; `threshold_error`: |theta scale - v_th| / v_th.
     """
 
     name: str
@@ -58,6 +69,7 @@ class QuantLayer(ByContent):
     zeroed: float
     rms_error: float
     snr_db: float
+    threshold_error: float = 0.0
     bias: NDArray[np.int16] | None = None
 
     def __post_init__(self) -> None:
