@@ -1,0 +1,131 @@
+"""Placement: which core carries which layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from chiploop.chip.plan import CorePlan
+from chiploop.chip.profile import ChipProfile
+from chiploop.errors import DesignRuleError, DeviceError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreUsage:
+    """What a layer takes of its core's memories; the limits are absent on a chip without limits."""
+
+    layer: str
+    core: int
+    kernel_words: int
+    neuron_words: int
+    kernel_limit: int | None
+    neuron_limit: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """One core for each layer."""
+
+    cores: Mapping[str, int]
+    usage: tuple[CoreUsage, ...]
+
+
+def place(plans: Sequence[CorePlan], profile: ChipProfile) -> Placement:
+    """Return the placement in which each layer, in order, has the lowest core that leaves room for all others.
+
+    Layers and cores are matched by augmenting paths (an edge where both memories suffice), so a placement is found
+    whenever there is one. Raises DesignRuleError that names the layers that compete for too few cores.
+    """
+    if profile.unlimited_cores:
+        return placement_on({plan.layer: i for i, plan in enumerate(plans)}, plans, profile)
+    allowed = {plan.layer: cores_that_fit(plan, profile) for plan in plans}
+    _match(allowed, plans)
+    for plan in plans:
+        for core in allowed[plan.layer]:
+            narrowed = {
+                name: [core] if name == plan.layer else [c for c in cores if c != core] for name, cores in allowed.items()
+            }
+            if _is_matchable(narrowed):
+                allowed = narrowed
+                break
+    return placement_on({name: cores[0] for name, cores in allowed.items()}, plans, profile)
+
+
+def placement_on(cores: Mapping[str, int], plans: Sequence[CorePlan], profile: ChipProfile) -> Placement:
+    """Return a placement chosen by hand, checked: every layer on a core of its own that holds it.
+
+    Raises DeviceError that names the layer, the core and the memory that lacks.
+    """
+    if sorted(cores) != sorted(plan.layer for plan in plans):
+        raise DeviceError(f"placement of {sorted(cores)} does not match the layers {sorted(p.layer for p in plans)}")
+    if len(set(cores.values())) != len(cores):
+        raise DeviceError(f"placement {dict(cores)} puts two layers on one core; a core carries one")
+    return Placement(
+        cores=dict(cores), usage=tuple(_usage(plan, cores[plan.layer], profile) for plan in plans)
+    )
+
+
+def cores_that_fit(plan: CorePlan, profile: ChipProfile) -> list[int]:
+    """Return the numbers of the cores that hold a layer by itself, ascending."""
+    return [
+        number
+        for number, core in enumerate(profile.cores)
+        if plan.kernel_words <= core.kernel_words and plan.neuron_words <= core.neuron_words
+    ]
+
+
+def _usage(plan: CorePlan, core: int, profile: ChipProfile) -> CoreUsage:
+    if profile.unlimited_cores:
+        limits = None
+    elif not 0 <= core < len(profile.cores):
+        raise DeviceError(f"layer {plan.layer!r}: no core {core} on {profile.name!r}; cores: 0..{len(profile.cores) - 1}")
+    else:
+        limits = profile.cores[core]
+        if core not in cores_that_fit(plan, profile):
+            raise DeviceError(
+                f"layer {plan.layer!r} needs {plan.kernel_words} kernel and {plan.neuron_words} neuron words; core {core} "
+                f"has {limits.kernel_words} and {limits.neuron_words}; cores that fit: {cores_that_fit(plan, profile)}"
+            )
+    return CoreUsage(
+        layer=plan.layer,
+        core=core,
+        kernel_words=plan.kernel_words,
+        neuron_words=plan.neuron_words,
+        kernel_limit=None if limits is None else limits.kernel_words,
+        neuron_limit=None if limits is None else limits.neuron_words,
+    )
+
+
+def _match(allowed: Mapping[str, list[int]], plans: Sequence[CorePlan]) -> None:
+    holder: dict[int, str] = {}
+    for name in allowed:
+        seen: set[int] = set()
+        if _augment(name, allowed, holder, seen):
+            continue
+        # By Hall's theorem: the layers an augmenting search meets share the cores it saw, and are one too many.
+        rivals = {name} | {holder[core] for core in seen}
+        needs = ", ".join(
+            f"{plan.layer!r} ({plan.kernel_words} kernel, {plan.neuron_words} neuron words)"
+            for plan in plans
+            if plan.layer in rivals
+        )
+        raise DesignRuleError(
+            f"no placement: layers {needs} compete for {len(seen)} core(s) {sorted(seen)}; "
+            "make one of them small enough for another core, or drop one"
+        )
+
+
+def _is_matchable(allowed: Mapping[str, list[int]]) -> bool:
+    holder: dict[int, str] = {}
+    return all(_augment(name, allowed, holder, set()) for name in allowed)
+
+
+def _augment(name: str, allowed: Mapping[str, list[int]], holder: dict[int, str], seen: set[int]) -> bool:
+    for core in allowed[name]:
+        if core in seen:
+            continue
+        seen.add(core)
+        if core not in holder or _augment(holder[core], allowed, holder, seen):
+            holder[core] = name
+            return True
+    return False
