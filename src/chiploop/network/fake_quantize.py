@@ -11,7 +11,7 @@ from torch import Tensor
 class _FakeQuantize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, scale: float, q_max: int) -> Tensor:
-        q = torch.round(weight / scale)
+        q = torch.round(weight / torch.tensor(scale, dtype=weight.dtype, device=weight.device))
         ctx.save_for_backward(q.abs() <= q_max)
         return q.clamp_(-q_max, q_max).mul_(scale)
 

@@ -1,0 +1,1 @@
+"""Learning: methods, the loop through the chip, the trainer."""

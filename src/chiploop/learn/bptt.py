@@ -1,0 +1,44 @@
+"""Backpropagation through time on the synchronous spiking network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from chiploop.learn.batch import Batch
+from chiploop.learn.executor import Executor, choose_grids
+from chiploop.learn.loss import LOSSES
+from chiploop.learn.method import METHODS, MethodOptions, StepResult
+from chiploop.learn.penalty import activity_penalty
+from chiploop.network.network import Network
+from chiploop.network.run import run_windows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BPTT:
+    """Backpropagation through time with surrogate gradients (Neftci et al. 2019; Liu et al. 2024, eq. 3-4, 10)."""
+
+    options: MethodOptions
+    model: Literal["frame", "windows"] = "windows"
+    place: Literal["software", "chip"] = "software"
+
+    def begin_epoch(self, network: Network) -> None:
+        """Choose the grids anew, where there are any."""
+        network.grids = choose_grids(network, self.options.scheme) if self.options.quantized else {}
+
+    def step(self, network: Network, batch: Batch) -> StepResult:
+        """Return the loss of one batch."""
+        o = self.options
+        run = run_windows(network, batch.x)
+        loss = LOSSES.get(o.loss)(run.counts[run.output], batch.labels, o.temperature)
+        if o.activity:
+            hidden = {name: o.max_rate for name in run.counts if name != run.output}
+            loss = loss + o.activity * activity_penalty(run.counts, hidden)
+        return StepResult(loss=loss, outputs=run.totals.detach())
+
+
+@METHODS.register("bptt")
+def make_bptt(options: MethodOptions, executor: Executor | None) -> BPTT:
+    """Return the method; it needs no executor."""
+    del executor
+    return BPTT(options=options)

@@ -1,0 +1,91 @@
+"""Chip-in-loop proxy learning: the forward pass is observed on the chip, the gradient goes through the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from chiploop.errors import TrainingError
+from chiploop.learn.batch import Batch
+from chiploop.learn.executor import DeviceExecutor, Executor, choose_grids
+from chiploop.learn.loss import LOSSES
+from chiploop.learn.method import METHODS, MethodOptions, StepResult
+from chiploop.learn.penalty import activity_penalty
+from chiploop.learn.plan import PLANS
+from chiploop.network.network import Network
+from chiploop.network.run import NOTHING, Observations, Run, run_frame, run_windows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CIL:
+    """CIL-SPL, with the analogue model (Algorithm 1) or the spiking one over windows (eq. 3-10).
+
+        model "frame":    y = inject(y_ann, y_chip),  L = CE(softmax(y / temperature), label)
+        model "windows":  y[t] = inject(y[t], y_chip[t]),  V[t] = inject(V[t], V_chip[t]),  L = sum_t loss(y[t], label)
+
+    The plan says which layers and whether potentials take part; the chip gets the quantised weights at every step
+    (Phi). With `quantized`, the model computes with the same integers. Liu et al. 2024, section 3.3.
+    """
+
+    options: MethodOptions
+    executor: Executor
+    model: Literal["frame", "windows"]
+    place: Literal["software", "chip"] = "chip"
+
+    def begin_epoch(self, network: Network) -> None:
+        """Choose the integer grids of this epoch, for the device and, with `quantized`, for the model."""
+        if isinstance(self.executor, DeviceExecutor):
+            grids = self.executor.choose_grids(network)
+        else:
+            grids = choose_grids(network, self.options.scheme)
+        network.grids = grids if self.options.quantized else {}
+
+    def step(self, network: Network, batch: Batch) -> StepResult:
+        """Return the loss of one batch, computed from what the chip did."""
+        o = self.options
+        plan = PLANS[o.plan]
+        seen = self.executor.observe(network, batch, plan, clocked=self.model == "windows")
+        run = self._run(network, batch, seen.observations)
+        loss = self._loss(run, batch.labels)
+        if o.joint:
+            loss = loss + o.joint * self._loss(self._run(network, batch, NOTHING), batch.labels)
+        return StepResult(
+            loss=loss,
+            outputs=run.totals.detach(),
+            chip_seconds=seen.seconds,
+            synops=seen.synops,
+            lost=seen.lost,
+        )
+
+    def _run(self, network: Network, batch: Batch, observed: Observations) -> Run:
+        if self.model == "windows":
+            return run_windows(network, batch.x, observed=observed)
+        return run_frame(network, batch.x.sum(0), whole_counts=self.options.whole_counts, observed=observed)
+
+    def _loss(self, run: Run, labels: Tensor) -> Tensor:
+        o = self.options
+        loss = LOSSES.get(o.loss)(run.counts[run.output], labels, o.temperature)
+        if o.activity:
+            hidden = {name: o.max_rate for name in run.counts if name != run.output}
+            loss = loss + o.activity * activity_penalty(run.counts, hidden)
+        return loss
+
+
+def _require(executor: Executor | None) -> Executor:
+    if executor is None:
+        raise TrainingError("chip-in-loop learning needs an executor: name a chip in the recipe")
+    return executor
+
+
+@METHODS.register("cil-ann")
+def make_cil_ann(options: MethodOptions, executor: Executor | None) -> CIL:
+    """Return CIL-SPL with ANN-to-SNN."""
+    return CIL(options=options, executor=_require(executor), model="frame")
+
+
+@METHODS.register("cil-bptt")
+def make_cil_bptt(options: MethodOptions, executor: Executor | None) -> CIL:
+    """Return CIL-SPL with BPTT."""
+    return CIL(options=options, executor=_require(executor), model="windows")

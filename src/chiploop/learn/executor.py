@@ -1,0 +1,116 @@
+"""Executors: who computes the forward pass that is observed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from chiploop.chip.compile import compile as compile_program
+from chiploop.chip.compile import with_weights
+from chiploop.chip.device import Device, Monitor
+from chiploop.chip.profile import ChipProfile
+from chiploop.chip.program import Program
+from chiploop.learn.batch import Batch
+from chiploop.learn.plan import InjectionPlan
+from chiploop.network.network import Grid, Network
+from chiploop.network.run import Observations, run_frame, run_windows
+from chiploop.quantize.apply import quantize
+from chiploop.quantize.scale import choose_scale
+from chiploop.quantize.scheme import IntScheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One observation: values for injection, and what it cost."""
+
+    observations: Observations
+    seconds: float = 0.0
+    synops: int = 0
+    lost: int = 0
+
+
+class Executor(Protocol):
+    """Computes a batch's forward pass with the network's present weights and reports what the plan asks for."""
+
+    def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
+        """Return observations per window (`clocked`), or over the whole sample."""
+
+
+@dataclass(slots=True)
+class ModelExecutor:
+    """The synchronous network itself: with it in the loop, every method is its plain self, bit for bit."""
+
+    def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
+        """Return what the model computes."""
+        with torch.no_grad():
+            run = run_windows(network, batch.x) if clocked else run_frame(network, batch.x.sum(0))
+        names = plan.names(network.spec)
+        v = {name: run.v[name] for name in names} if plan.v and clocked else {}
+        return Seen(observations=Observations(counts={name: run.counts[name] for name in names}, v=v))
+
+
+@dataclass(slots=True)
+class DeviceExecutor:
+    """A device: the network is quantised, loaded and run on the events themselves.
+
+    `scales` fixes the integer grids between calls of `choose_grids`, so that a step costs a rounding and no search.
+    """
+
+    device: Device
+    profile: ChipProfile
+    scheme: IntScheme = field(default_factory=IntScheme)
+    scales: Mapping[str, float] = field(default_factory=dict)
+    _program: Program | None = None
+
+    def choose_grids(self, network: Network) -> dict[str, Grid]:
+        """Choose the scale of every layer for the weights of this moment, and keep it."""
+        self.scales = {name: grid.scale for name, grid in choose_grids(network, self.scheme).items()}
+        return {name: Grid(scale, self.scheme.q_max) for name, scale in self.scales.items()}
+
+    def load(self, network: Network) -> Program:
+        """Quantise the weights of this moment and load them."""
+        quant = quantize(network.to_spec(), self.scheme, scales=self.scales or None)
+        program = compile_program(quant, self.profile) if self._program is None else with_weights(self._program, quant)
+        self._program = program
+        self.device.load(program)
+        return program
+
+    def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
+        """Return what the device did, in the network's own units (potentials times the layer's scale)."""
+        begin = time.perf_counter()
+        self.load(network)
+        names = plan.names(network.spec)
+        edges = batch.edges_us if clocked else (batch.edges_us[0], batch.edges_us[-1])
+        monitor = Monitor(counts=names, potentials=names if plan.v and clocked else (), window_edges_us=edges)
+        trace = self.device.run_batch(batch.events, monitor=monitor)
+        counts = {name: _to_torch(trace.counts[name], network, name) for name in names}
+        v = {}
+        if plan.v and clocked:
+            v = {n: _to_torch(trace.potentials[n], network, n).mul_(self._scale(n)) for n in names}
+        seconds = time.perf_counter() - begin
+        observations = Observations(counts=counts, v=v)
+        return Seen(observations=observations, seconds=seconds, synops=trace.total("synops"), lost=int(trace.lost.sum()))
+
+    def _scale(self, name: str) -> float:
+        return self.scales[name]
+
+
+def choose_grids(network: Network, scheme: IntScheme) -> dict[str, Grid]:
+    """Return the integer grid that the scheme chooses for every layer's present weights."""
+    grids = {}
+    for layer in network.spec.spiking:
+        assert layer.neuron is not None
+        weight = network.weights[layer.name].detach().cpu().numpy()
+        grids[layer.name] = Grid(choose_scale(weight, layer.neuron.v_th, scheme), scheme.q_max)
+    return grids
+
+
+def _to_torch(array: np.ndarray, network: Network, name: str) -> torch.Tensor:  # type: ignore[type-arg]
+    """Return [T, B, C, H, W] as float, in the layer's own shape (a fully connected layer has no map)."""
+    out = torch.from_numpy(array.astype(np.float32))
+    return out.flatten(2) if len(network.spec.layer(name).out_shape) == 1 else out

@@ -1,0 +1,195 @@
+"""The one trainer: batches, optimiser, validation, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from chiploop.errors import TrainingError
+from chiploop.learn.augment import Augment
+from chiploop.learn.batch import Samples
+from chiploop.learn.checkpoint import Checkpoint, Epoch, adam_moments, read_checkpoint, restore_adam
+from chiploop.learn.method import Method
+from chiploop.network.network import Network
+
+Score = Callable[[Network], float]
+"""Validation accuracy of a network where the method's accuracy counts; the best epoch's weights are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """How long and how fast. The rate rises over `warmup` of the steps, then falls along a half cosine to `final_lr` of
+    its peak. `clip`: largest norm of the gradient. `patience`: epochs without a better score before training stops
+    early; `select`: keep the epoch with the best validation score, else the last one.
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    lr: float = 1e-3
+    final_lr: float = 0.02
+    warmup: float = 0.05
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    patience: int | None = None
+    select: bool = True
+    augment: Augment | None = None
+
+
+class Progress(Protocol):
+    """Told how training goes on."""
+
+    def step(self, done: int, of: int, loss: float) -> None:
+        """Called after each batch, with batches done and planned over all epochs."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Called after each epoch."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def step(self, done: int, of: int, loss: float) -> None:
+        """Say nothing."""
+
+    def epoch(self, epoch: Epoch) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FitResult:
+    """The trained network carries the best epoch's weights; `history` has every epoch."""
+
+    history: tuple[Epoch, ...]
+    best_epoch: int
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in training steps."""
+        return sum(epoch.seconds for epoch in self.history)
+
+    @property
+    def chip_share(self) -> float:
+        """Share of the training steps' time spent in the loop's device."""
+        return sum(epoch.chip_seconds for epoch in self.history) / max(self.seconds, 1e-9)
+
+
+def fit(
+    method: Method,
+    network: Network,
+    train: Samples,
+    options: FitOptions,
+    *,
+    seed: int,
+    score: Score,
+    identity: str = "",
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Train in place; return the history, the network having the selected weights.
+
+    After every epoch all of it is written to `checkpoint`; called again with the same arguments, training resumes there
+    and ends in the same bits. Raises TrainingError when the loss is not a number.
+    """
+    watcher: Progress = progress if progress is not None else Silent()
+    names = list(network.weights)
+    optimizer = torch.optim.Adam([network.weights[name] for name in names], lr=options.lr, weight_decay=options.weight_decay)
+    saved = read_checkpoint(checkpoint, identity) if checkpoint is not None else None
+    history: list[Epoch] = []
+    best, best_epoch = _snapshot(network), -1
+    if saved is not None:
+        _restore(network, saved.weights)
+        restore_adam(optimizer, names, saved.moments)
+        history, best, best_epoch = list(saved.history), saved.best, saved.best_epoch
+    for number in range(len(history), options.epochs):
+        if options.patience is not None and number - 1 - best_epoch >= options.patience:
+            break
+        done = _epoch(method, network, optimizer, train, options, seed, number, watcher)
+        done_score = score(network)
+        if not options.select or best_epoch < 0 or done_score >= history[best_epoch].score:
+            best, best_epoch = _snapshot(network), number
+        history.append(Epoch(epoch=number, score=done_score, **done))
+        watcher.epoch(history[-1])
+        if checkpoint is not None:
+            moments = adam_moments(optimizer, names)
+            Checkpoint(
+                identity=identity,
+                weights=_snapshot(network),
+                best=best,
+                moments=moments,
+                history=tuple(history),
+                best_epoch=best_epoch,
+            ).write(checkpoint)
+    _restore(network, best)
+    return FitResult(history=tuple(history), best_epoch=best_epoch)
+
+
+def _epoch(
+    method: Method,
+    network: Network,
+    optimizer: torch.optim.Adam,
+    train: Samples,
+    options: FitOptions,
+    seed: int,
+    number: int,
+    watcher: Progress,
+) -> dict[str, float]:
+    """Train one epoch; return what its record says, but for the score."""
+    begin = time.perf_counter()
+    n_batches = train.n_batches(options.batch_size)
+    planned = n_batches * options.epochs
+    method.begin_epoch(network)
+    loss_sum, right, chip_seconds, synops = 0.0, 0, 0.0, 0
+    batches = train.shuffled(options.batch_size, seed=seed, epoch=number, transform=options.augment)
+    for i, batch in enumerate(batches):
+        step = number * n_batches + i
+        for group in optimizer.param_groups:
+            group["lr"] = options.lr * schedule(step / planned, options.warmup, options.final_lr)
+        optimizer.zero_grad(set_to_none=True)
+        result = method.step(network, batch)
+        loss = float(result.loss.detach())
+        if not math.isfinite(loss):
+            raise TrainingError(f"epoch {number}, batch {i}: the loss is {loss}; lower lr (now {options.lr:g}) or clip")
+        result.loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), options.clip)
+        optimizer.step()
+        loss_sum += loss * len(batch.labels)
+        right += int((result.outputs.argmax(1) == batch.labels).sum())
+        chip_seconds += result.chip_seconds
+        synops += result.synops
+        watcher.step(step + 1, planned, loss)
+    return {
+        "loss": loss_sum / len(train),
+        "train_accuracy": right / len(train),
+        "seconds": time.perf_counter() - begin,
+        "chip_seconds": chip_seconds,
+        "synops_per_sample": synops / len(train),
+    }
+
+
+def schedule(done: float, warmup: float, final: float) -> float:
+    """Return the factor on the rate after a share `done` of all steps.
+
+    >>> [round(schedule(x, 0.1, 0.0), 3) for x in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if done < warmup:
+        return done / warmup
+    along = (done - warmup) / (1.0 - warmup)
+    return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * along))
+
+
+def _snapshot(network: Network) -> dict[str, Tensor]:
+    return {name: parameter.detach().clone() for name, parameter in network.weights.items()}
+
+
+def _restore(network: Network, weights: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in network.weights.items():
+            parameter.copy_(weights[name])
