@@ -17,7 +17,7 @@ from chiploop.errors import DeviceError
 from chiploop.quantize.scheme import QuantLayer, QuantSpec
 
 
-def compile(  # noqa: A001 - the verb of the trade; the builtin is not used here
+def compile(
     quant: QuantSpec,
     profile: ChipProfile,
     placement: Placement | None = None,

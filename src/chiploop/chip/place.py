@@ -42,9 +42,7 @@ def place(plans: Sequence[CorePlan], profile: ChipProfile) -> Placement:
     _match(allowed, plans)
     for plan in plans:
         for core in allowed[plan.layer]:
-            narrowed = {
-                name: [core] if name == plan.layer else [c for c in cores if c != core] for name, cores in allowed.items()
-            }
+            narrowed = {name: [c for c in cores if c != core] for name, cores in allowed.items()} | {plan.layer: [core]}
             if _is_matchable(narrowed):
                 allowed = narrowed
                 break
@@ -78,13 +76,14 @@ def _usage(plan: CorePlan, core: int, profile: ChipProfile) -> CoreUsage:
     if profile.unlimited_cores:
         limits = None
     elif not 0 <= core < len(profile.cores):
-        raise DeviceError(f"layer {plan.layer!r}: no core {core} on {profile.name!r}; cores: 0..{len(profile.cores) - 1}")
+        last = len(profile.cores) - 1
+        raise DeviceError(f"layer {plan.layer!r}: no core {core} on {profile.name!r}; cores: 0..{last}")
     else:
         limits = profile.cores[core]
-        if core not in cores_that_fit(plan, profile):
+        if core not in (fitting := cores_that_fit(plan, profile)):
             raise DeviceError(
-                f"layer {plan.layer!r} needs {plan.kernel_words} kernel and {plan.neuron_words} neuron words; core {core} "
-                f"has {limits.kernel_words} and {limits.neuron_words}; cores that fit: {cores_that_fit(plan, profile)}"
+                f"layer {plan.layer!r} needs {plan.kernel_words} kernel and {plan.neuron_words} neuron words; "
+                f"core {core} has {limits.kernel_words} and {limits.neuron_words}; cores that fit: {fitting}"
             )
     return CoreUsage(
         layer=plan.layer,

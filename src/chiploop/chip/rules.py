@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from chiploop.chip.plan import CorePlan, Design, ceil_log2, design
+from chiploop.chip.plan import Design, ceil_log2, design
 from chiploop.chip.profile import ChipProfile
 from chiploop.errors import DesignRuleError
 from chiploop.quantize.scheme import QuantSpec
@@ -54,16 +54,19 @@ def require_rules(network: NetworkSpec | QuantSpec, profile: ChipProfile) -> Non
 
 @RULES.register("chain")
 def rule_chain(design: Design, profile: ChipProfile) -> Iterator[Violation]:
-    """Each layer hears one source, and each but the last is heard by one layer (more than `fan_out` is its own rule)."""
+    """Each layer hears one source and is heard by one layer (more than `fan_out` targets break that rule instead)."""
     for name in (INPUT, *(layer.name for layer in design.network.layers)):
         sources = sum(edge.target == name for edge in design.network.edges)
         targets = sum(edge.source == name for edge in design.network.edges)
         if sources > 1:
             cure = "merges are not compiled yet; keep one source"
-            yield Violation(rule="chain", layer=name, value=f"{sources} sources", limit=1, excess=sources - 1, cure=cure)
-        if targets > 1 and (profile.fan_out is None or targets <= profile.fan_out):
+            found = f"{sources} sources"
+            yield Violation(rule="chain", layer=name, value=found, limit=1, excess=sources - 1, cure=cure)
+        over_fan_out = name != INPUT and profile.fan_out is not None and targets > profile.fan_out
+        if targets > 1 and not over_fan_out:
             cure = "branches are not compiled yet; keep one target"
-            yield Violation(rule="chain", layer=name, value=f"{targets} targets", limit=1, excess=targets - 1, cure=cure)
+            found = f"{targets} targets"
+            yield Violation(rule="chain", layer=name, value=found, limit=1, excess=targets - 1, cure=cure)
 
 
 @RULES.register("fan_out")
@@ -80,7 +83,7 @@ def rule_order(design: Design, profile: ChipProfile) -> Iterator[Violation]:  # 
     first = next((plan.layer for plan in design.plans), None)
     if first is None:
         cure = "give the network a Conv or a Linear"
-        yield Violation(rule="order", layer=INPUT, value="no weights", limit="at least one core", excess=None, cure=cure)
+        yield Violation(rule="order", layer=INPUT, value="no weights", limit="at least 1", excess=None, cure=cure)
     if len(design.network.input_shape) not in MAP_RANKS:
         cure = "shape the input as (C, H, W)"
         shape = f"input {design.network.input_shape}"
@@ -102,10 +105,10 @@ def rule_neuron(design: Design, profile: ChipProfile) -> Iterator[Violation]:
     for plan in design.plans:
         kind = "none" if plan.neuron is None else plan.neuron.kind
         if kind not in profile.neurons:
-            cure = f"use neuron kind {allowed!r}" + ("; the chip's only leak is a clocked bias" if kind == "lif" else "")
-            yield Violation(
-                rule="neuron", layer=plan.layer, value=f"neuron {kind}", limit=allowed, excess=None, cure=cure
-            )
+            leak = "; the chip's only leak is a clocked bias" if kind == "lif" else ""
+            cure = f"use neuron kind {allowed!r}{leak}"
+            found = f"neuron {kind}"
+            yield Violation(rule="neuron", layer=plan.layer, value=found, limit=allowed, excess=None, cure=cure)
 
 
 @RULES.register("bias")
@@ -125,9 +128,8 @@ def rule_kernel_square(design: Design, profile: ChipProfile) -> Iterator[Violati
         if height != width:
             side = min(plan.kernel)
             cure = f"make the map before it square, for instance {side}x{side}"
-            yield Violation(
-                rule="kernel_square", layer=plan.layer, value=f"kernel {height}x{width}", limit="square", excess=None, cure=cure
-            )
+            found = f"kernel {height}x{width}"
+            yield Violation(rule="kernel_square", layer=plan.layer, value=found, limit="square", excess=None, cure=cure)
 
 
 @RULES.register("kernel_size")
@@ -156,7 +158,7 @@ def rule_padding(design: Design, profile: ChipProfile) -> Iterator[Violation]:
 
 @RULES.register("pool")
 def rule_pool(design: Design, profile: ChipProfile) -> Iterator[Violation]:
-    """The pools after a layer multiply to a size the chip has; in any case to a power of two (addresses are shifted)."""
+    """The pools after a layer multiply to a size the chip has, in any case a power of two (addresses are shifted)."""
     for plan in design.plans:
         allowed = profile.pools
         if allowed is None:

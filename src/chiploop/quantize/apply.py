@@ -64,11 +64,13 @@ def _require_quantizable(spec: NetworkSpec) -> None:
     for layer in spec.layers:
         if layer.weight is not None and layer.neuron is None:
             raise QuantizeError(
-                f"layer {layer.name!r} has weights but no neuron, so no threshold to share a scale with; give it a neuron"
+                f"layer {layer.name!r} has weights but no neuron, so no threshold to share a scale with; "
+                "give it a neuron"
             )
         if layer.bias is not None:
             raise QuantizeError(
-                f"layer {layer.name!r} has a bias; programs carry none (the chip's bias is clocked): train without biases"
+                f"layer {layer.name!r} has a bias; programs carry none (the chip's bias is clocked): "
+                "train without biases"
             )
 
 
@@ -87,8 +89,9 @@ def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None) ->
         )
     q = quantize_array(weight, scale, scheme.q_max)
     if not np.any(q):
+        largest = float(np.abs(weight).max())
         raise QuantizeError(
-            f"layer {layer.name!r}: every weight became zero: the largest, {float(np.abs(weight).max()):g}, is under half "
+            f"layer {layer.name!r}: every weight became zero: the largest, {largest:g}, is under half "
             f"the scale {scale:g} that the threshold {v_th:g} needs; raise the weights or lower the threshold"
         )
     theta = quantize_threshold(v_th, scale, scheme.v_max)

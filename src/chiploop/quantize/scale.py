@@ -12,8 +12,8 @@ from chiploop.quantize.scheme import IntScheme
 from chiploop.registry import Registry
 
 SCALE_BITS = 9
-"""Significant bits of a scale. A state is at most 15 bits, so that every `integer * scale` is an exact float32 (24 bits):
-a clock-driven float32 network on scaled integers computes exactly what integers would."""
+"""Significant bits of a scale. A state has at most 15 bits, so that every `integer * scale` is an exact float32
+(24 bits): a clock-driven float32 network on scaled integers computes exactly what integers would."""
 
 MIN_THRESHOLD = 8
 """Smallest integer threshold a chosen scale gives: its rounding then moves the threshold by at most 1/16."""
@@ -116,6 +116,6 @@ def _ratio_error(flat: NDArray[np.float32], v_th: float, scale: float, scheme: I
 
 
 def _within(scale: float, v_th: float, scheme: IntScheme) -> float:
-    # Both bounds come from the threshold, so they hold again, unchanged, for a dequantised layer (v_th = theta * scale).
+    # Both bounds come from the threshold, so they hold again, unchanged, for a dequantised layer (v_th = theta scale).
     lowest, highest = v_th / scheme.v_max, v_th / min(MIN_THRESHOLD, scheme.v_max)
     return snap_scale(min(max(scale, lowest), highest))

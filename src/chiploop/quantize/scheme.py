@@ -29,7 +29,9 @@ class IntScheme:
 
     def __post_init__(self) -> None:
         if not MIN_BITS <= self.bits <= MAX_WEIGHT_BITS:
-            raise QuantizeError(f"scheme.bits = {self.bits} must be in {MIN_BITS}..{MAX_WEIGHT_BITS}; weights are stored as int8")
+            raise QuantizeError(
+                f"scheme.bits = {self.bits} must be in {MIN_BITS}..{MAX_WEIGHT_BITS}; weights are stored as int8"
+            )
         if not self.bits <= self.state_bits <= MAX_STATE_BITS:
             raise QuantizeError(f"scheme.state_bits = {self.state_bits} must be in {self.bits}..{MAX_STATE_BITS}")
         if not 0.0 < self.percentile <= 100.0:
@@ -37,7 +39,7 @@ class IntScheme:
 
     @property
     def q_max(self) -> int:
-        """Largest magnitude of an integer weight (127 for 8 bits; -128 is left unused so that the range is symmetric)."""
+        """Largest magnitude of an integer weight (127 for 8 bits; -128 is unused: the range is symmetric)."""
         return (1 << (self.bits - 1)) - 1
 
     @property
@@ -94,7 +96,8 @@ class QuantSpec(ByContent):
     def __post_init__(self) -> None:
         want = [layer.name for layer in self.base.spiking]
         if [layer.name for layer in self.layers] != want:
-            raise QuantizeError(f"quantised layers {[layer.name for layer in self.layers]} are not the spiking layers {want}")
+            names = [layer.name for layer in self.layers]
+            raise QuantizeError(f"quantised layers {names} are not the spiking layers {want}")
 
     @property
     def base_hash(self) -> str:
