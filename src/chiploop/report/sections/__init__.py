@@ -1,0 +1,1 @@
+"""Report sections, one a file; each registers itself."""

@@ -1,0 +1,69 @@
+"""Drift between the model and the chip: how well modelled counts follow observed ones, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from chiploop.measure.record import RunRecord
+from chiploop.report.number import count
+from chiploop.report.plot import WIDE, colour, panel
+from chiploop.report.section import Block, Panels, Plot, Shown, first_figures, section, seeds_shown
+from chiploop.report.table import Cell, Column, Table, row
+
+_MARKERS = "oDs^vPX"
+
+
+@section("correlation", title="Does the model still know the chip?", order=70)
+def correlation(records: Sequence[RunRecord]) -> Sequence[Block]:
+    """Correlation of modelled and observed counts by layer, all methods in one plot."""
+    shown = first_figures(records, "layer-correlation")
+    if not shown:
+        return []
+    caption = (
+        "Correlation, over samples and neurons, of the spike counts that the model predicts and those that the chip "
+        f"gives. Where it falls, gradients through the model stop meaning anything. {seeds_shown(shown)}"
+    )
+    table = _table(shown)
+    return [Panels((_plot(shown),), caption), *([table] if table.rows else [])]
+
+
+def _plot(shown: Sequence[Shown]) -> Plot:
+    layers = list(dict.fromkeys(layer for item in shown for layer in item.figure.data["layers"]))
+
+    def paint(axes: Axes) -> None:
+        for number, item in enumerate(shown):
+            found = dict(zip(item.figure.data["layers"], item.figure.data["correlation"], strict=True))
+            values = [np.nan if found.get(layer) is None else found[layer] for layer in layers]
+            axes.plot(
+                range(len(layers)), values, marker=_MARKERS[number % len(_MARKERS)], markersize=6,
+                color=colour(item.method), label=item.title,
+            )
+        axes.set_xticks(range(len(layers)), layers)
+        axes.set_ylim(top=1.03)
+        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    return panel(
+        paint, name="correlation", alt="Correlation of modelled and observed counts by layer and method", title="",
+        x="layer", y="correlation (1)", size=WIDE,
+    )
+
+
+def _table(shown: Sequence[Shown]) -> Table:
+    rows = []
+    for item in shown:
+        data = item.figure.data
+        if "modelled" not in data or "observed" not in data:
+            continue
+        columns = zip(data["layers"], data["correlation"], data["modelled"], data["observed"], strict=True)
+        for layer, r, modelled, observed in columns:
+            ratio = Cell(f"{observed / modelled:.2f}") if modelled > 0 else Cell()
+            r_cell = Cell() if r is None else Cell(f"{r:.3f}")
+            rows.append(row(item.title, layer, r_cell, count(modelled), count(observed), ratio))
+    head = (
+        Column("Method", align="left"), Column("Layer", align="left"), Column("Correlation"),
+        Column("Modelled", "mean count"), Column("Observed", "mean count"), Column("Observed / modelled"),
+    )
+    return Table(head, tuple(rows), "A ratio above 1 means that the clocked model fires too seldom.")
