@@ -1,0 +1,126 @@
+#include "chip.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+namespace chiploop {
+namespace {
+
+// Events a chunk: enough to make the cost of a chunk vanish, few enough to keep the buffers in the second-level cache.
+constexpr std::size_t kChunk = 1024;
+
+void require_addresses(const Columns& stream, const Shape& shape) {
+  for (std::size_t i = 0; i < stream.t_us.size(); ++i) {
+    if (stream.channel[i] >= shape.channels || stream.y[i] >= shape.height || stream.x[i] >= shape.width) {
+      throw std::out_of_range("event " + std::to_string(i) + " lies outside the input map of the first core");
+    }
+  }
+}
+
+}  // namespace
+
+ChipState::ChipState(const std::vector<Core>& cores) {
+  for (const Core& core : cores) states_.push_back(core.fresh_state());
+}
+
+void ChipState::reset() {
+  for (CoreState& state : states_) std::fill(state.v.begin(), state.v.end(), StateBlock{});
+}
+
+void ChipState::run_chunk(const std::vector<Core>& cores, const Columns& stream, std::size_t from, std::size_t to,
+                          std::span<const Tap> taps, EventBuffer* outputs) {
+  here_.clear();
+  Event* slot = here_.room(to - from);
+  for (std::size_t i = from; i < to; ++i) {
+    *slot++ = {stream.t_us[i], stream.channel[i], stream.y[i], stream.x[i], 0};
+  }
+  here_.commit(slot);
+  for (std::size_t c = 0; c < cores.size(); ++c) {
+    const bool keeps = c + 1 == cores.size() && outputs != nullptr;
+    next_.clear();
+    cores[c].run(states_[c], here_.events(), taps[c], keeps ? *outputs : next_);
+    std::swap(here_, next_);
+  }
+}
+
+RunResult ChipState::run(const std::vector<Core>& cores, const Columns& stream, std::span<const std::int64_t> edges,
+                         std::span<const Watch> watches, EventBuffer* outputs) {
+  require_addresses(stream, cores.front().config.in);
+  std::vector<Tap> taps(cores.size());
+  for (std::size_t c = 0; c < cores.size(); ++c) {
+    states_[c].counters = {};
+    states_[c].lost = 0;
+    taps[c] = {watches[c].counts, watches[c].totals, watches[c].spikes};
+  }
+  const std::size_t windows = edges.empty() ? 1 : edges.size() - 1;
+  std::size_t at = 0;
+  for (std::size_t window = 0; window < windows; ++window) {
+    const auto end = edges.empty() ? stream.t_us.end() : std::lower_bound(stream.t_us.begin() + at, stream.t_us.end(), edges[window + 1]);
+    const auto stop = static_cast<std::size_t>(end - stream.t_us.begin());
+    for (; at < stop; at = std::min(at + kChunk, stop)) {
+      run_chunk(cores, stream, at, std::min(at + kChunk, stop), taps, outputs);
+    }
+    for (std::size_t c = 0; c < cores.size(); ++c) {
+      const Watch& watch = watches[c];
+      if (taps[c].counts != nullptr) taps[c].counts += watch.counts_stride;
+      if (watch.potentials != nullptr) {
+        cores[c].copy_potentials(states_[c], watch.potentials + window * watch.potentials_stride);
+      }
+    }
+  }
+  RunResult result;
+  for (std::size_t c = 0; c < cores.size(); ++c) {
+    if (watches[c].last != nullptr) cores[c].copy_potentials(states_[c], watches[c].last);
+    result.counters.push_back(states_[c].counters);
+    result.lost += states_[c].lost;
+  }
+  return result;
+}
+
+void Chip::reset() {
+  const std::scoped_lock lock(mutex_);
+  state_.reset();
+}
+
+RunResult Chip::run(const Columns& stream, std::span<const std::int64_t> edges, std::span<const Watch> watches,
+                    EventBuffer& outputs) {
+  const std::scoped_lock lock(mutex_);
+  return state_.run(cores_, stream, edges, watches, &outputs);
+}
+
+std::vector<RunResult> Chip::run_batch(std::span<const Columns> batch, std::span<const std::int64_t> edges,
+                                       std::span<const std::vector<Watch>> watches, unsigned threads) {
+  const std::scoped_lock lock(mutex_);
+  const std::size_t n = std::clamp<std::size_t>(threads, 1, std::max<std::size_t>(batch.size(), 1));
+  while (workers_.size() < n) workers_.emplace_back(cores_);
+
+  std::vector<RunResult> results(batch.size());
+  std::vector<std::exception_ptr> errors(n);
+  std::atomic<std::size_t> next{0};
+  const auto work = [&](std::size_t worker) {
+    try {
+      for (std::size_t b = next++; b < batch.size(); b = next++) {
+        workers_[worker].reset();
+        results[b] = workers_[worker].run(cores_, batch[b], edges, watches[b], nullptr);
+      }
+    } catch (...) {
+      errors[worker] = std::current_exception();
+    }
+  };
+  {
+    std::vector<std::jthread> pool;
+    for (std::size_t worker = 1; worker < n; ++worker) pool.emplace_back(work, worker);
+    work(0);
+  }
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+  return results;
+}
+
+}  // namespace chiploop

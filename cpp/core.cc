@@ -1,0 +1,160 @@
+#include "core.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "kernel.h"
+
+namespace chiploop {
+namespace {
+
+constexpr std::int32_t kStateMin = std::numeric_limits<std::int16_t>::min();
+constexpr std::int32_t kStateMax = std::numeric_limits<std::int16_t>::max();
+
+// Places of kernel rows: those that share a remainder k mod stride stand together and descend in k, so that the weights
+// which one input meets ascend with the output it reaches.
+std::vector<std::uint32_t> places(std::uint32_t kernel, std::uint32_t stride) {
+  std::vector<std::uint32_t> place(kernel);
+  std::uint32_t next = 0;
+  for (std::uint32_t phase = 0; phase < std::min(kernel, stride); ++phase) {
+    const std::uint32_t last = phase + (kernel - 1 - phase) / stride * stride;
+    for (std::uint32_t k = last + stride; k > phase;) {
+      k -= stride;
+      place[k] = next++;
+    }
+  }
+  return place;
+}
+
+// Output o and kernel row k meet input i where o * stride + k = i + padding.
+std::vector<Reach> reaches(std::uint32_t inputs, std::uint32_t outputs, std::uint32_t kernel, std::uint32_t stride,
+                           std::uint32_t padding) {
+  const std::vector<std::uint32_t> place = places(kernel, stride);
+  std::vector<Reach> all(inputs, Reach{0, 0, 0});
+  for (std::uint32_t i = 0; i < inputs; ++i) {
+    const std::uint32_t at = i + padding;
+    const std::uint32_t first = at < kernel ? 0 : (at - kernel) / stride + 1;
+    const std::uint32_t end = std::min(at / stride + 1, outputs);
+    if (first < end) all[i] = {first, end - first, place[at - first * stride]};
+  }
+  return all;
+}
+
+std::vector<Site> sites_of(const CoreConfig& config, std::size_t blocks) {
+  const Shape& map = config.neurons;
+  const std::uint32_t height = map.height >> config.pool, width = map.width >> config.pool;
+  std::vector<Site> sites;
+  sites.reserve(map.height * map.width * blocks);
+  for (std::uint32_t y = 0; y < map.height; ++y) {
+    for (std::uint32_t x = 0; x < map.width; ++x) {
+      const std::uint32_t py = y >> config.pool, px = x >> config.pool;
+      const auto leaves = static_cast<std::uint16_t>(py < height && px < width);
+      for (std::uint32_t b = 0; b < blocks; ++b) {
+        const auto channel = static_cast<std::uint32_t>(b * kLanes);
+        sites.push_back({(y * map.width + x) * map.channels + channel, static_cast<std::uint16_t>(channel),
+                         static_cast<std::uint16_t>(py), static_cast<std::uint16_t>(px), leaves});
+      }
+    }
+  }
+  return sites;
+}
+
+std::vector<WeightBlock> weights_of(const CoreConfig& config, std::size_t blocks) {
+  const std::size_t features = config.neurons.channels, kh = config.kernel_height, kw = config.kernel_width;
+  const auto row = places(config.kernel_height, config.stride), column = places(config.kernel_width, config.stride);
+  std::vector<WeightBlock> weights(config.in.channels * kh * kw * blocks);
+  const std::int8_t* from = config.weight;
+  for (std::size_t c = 0; c < config.in.channels; ++c) {
+    for (std::size_t ky = 0; ky < kh; ++ky) {
+      for (std::size_t kx = 0; kx < kw; ++kx, from += features) {
+        std::memcpy(&weights[((c * kh + row[ky]) * kw + column[kx]) * blocks], from, features);
+      }
+    }
+  }
+  return weights;
+}
+
+}  // namespace
+
+Isa best_isa() { return has_avx2() ? Isa::avx2 : Isa::portable; }
+
+Core::Core(const CoreConfig& given, Isa isa) : config(given) {
+  blocks = (config.neurons.channels + kLanes - 1) / kLanes;
+  row_blocks = config.neurons.width * blocks;
+  weight_row = config.kernel_width * blocks;
+  weight_plane = config.kernel_height * weight_row;
+  rows = reaches(config.in.height, config.neurons.height, config.kernel_height, config.stride, config.padding);
+  columns = reaches(config.in.width, config.neurons.width, config.kernel_width, config.stride, config.padding);
+  sites = sites_of(config, blocks);
+  weights = weights_of(config, blocks);
+
+  std::uint32_t most_rows = 0, most_columns = 0;
+  for (const Reach& reach : rows) most_rows = std::max(most_rows, reach.count);
+  for (const Reach& reach : columns) most_columns = std::max(most_columns, reach.count);
+  most_hits = std::size_t{most_rows} * most_columns * blocks;
+
+  const std::size_t n = config.in.channels * std::size_t{config.kernel_height} * config.kernel_width * config.neurons.channels;
+  std::int8_t lowest = 0, highest = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    lowest = std::min(lowest, config.weight[i]);
+    highest = std::max(highest, config.weight[i]);
+  }
+  // With V < theta before an update, V + w < theta + w_max. Where w_max <= theta that is less than 2 theta: one spike
+  // at most is due, and after it V < theta again. A reset to zero restores V < theta whatever the weight.
+  const bool one_is_enough = config.reset == Reset::zero || highest <= config.threshold;
+  multiple = !one_is_enough && config.spikes_per_update == SpikesPerUpdate::all;
+  const bool surplus_grows = !one_is_enough && config.spikes_per_update == SpikesPerUpdate::one;
+  saturates = surplus_grows || config.threshold - 1 + highest > kStateMax || config.floor + lowest < kStateMin;
+
+  config.weight = nullptr;  // the caller's array; copied above
+  scatter_ = isa == Isa::avx2 ? avx2_scatter(*this) : portable_scatter(*this);
+}
+
+void Core::copy_potentials(const CoreState& state, std::int16_t* to) const {
+  const std::size_t features = config.neurons.channels;
+  for (std::size_t block = 0; block < state.v.size(); block += blocks, to += features) {
+    std::memcpy(to, state.v[block].lane, features * sizeof(std::int16_t));
+  }
+}
+
+void report(const Core& core, CoreState& state, const Tap& tap, std::int64_t t_us, const Hit& hit, std::uint32_t lane,
+            std::int64_t spikes) {
+  const Site& site = core.sites[hit.block];
+  const std::uint32_t neuron = site.neuron + lane;
+  if (tap.totals != nullptr) tap.totals[neuron] += spikes;
+  if (tap.counts != nullptr) {
+    constexpr std::int64_t full = std::numeric_limits<std::uint16_t>::max();
+    const std::int64_t fits = std::min(spikes, full - tap.counts[neuron]);
+    tap.counts[neuron] = static_cast<std::uint16_t>(tap.counts[neuron] + fits);
+    state.lost += spikes - fits;
+  }
+  if (tap.spikes != nullptr) {
+    const auto position = static_cast<std::uint32_t>(hit.block / core.blocks);
+    const std::uint32_t width = core.config.neurons.width;
+    const Event event{t_us, static_cast<std::uint16_t>(site.channel + lane), static_cast<std::uint16_t>(position / width),
+                      static_cast<std::uint16_t>(position % width), 0};
+    for (std::int64_t i = 0; i < spikes; ++i) tap.spikes->push(event);
+  }
+}
+
+void fire_many(const Core& core, CoreState& state, const Tap& tap, std::int64_t t_us, std::span<const Hit> hits,
+               EventBuffer& out) {
+  for (const Hit& hit : hits) {
+    const Site site = core.sites[hit.block];
+    for (std::uint32_t lanes = hit.lanes & kOneBitALane; lanes != 0; lanes &= lanes - 1) {
+      const auto lane = static_cast<std::uint32_t>(std::countr_zero(lanes)) >> 1;
+      std::int16_t& v = state.v[hit.block].lane[lane];
+      const std::int32_t spikes = v / core.config.threshold;
+      v = static_cast<std::int16_t>(v % core.config.threshold);
+      state.counters.spikes += spikes;
+      if (tap.any()) report(core, state, tap, t_us, hit, lane, spikes);
+      if (site.leaves == 0) continue;
+      Event* next = out.room(static_cast<std::size_t>(spikes));
+      std::fill_n(next, spikes, Event{t_us, static_cast<std::uint16_t>(site.channel + lane), site.y, site.x, 0});
+      out.commit(next + spikes);
+    }
+  }
+}
+
+}  // namespace chiploop

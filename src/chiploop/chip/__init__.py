@@ -1,0 +1,1 @@
+"""The chip side: profiles, programs, and the devices that run them."""

@@ -1,0 +1,241 @@
+"""The virtual device: the compiled event-driven chip simulator behind the device protocol."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiploop.chip.device import COUNTER_NAMES, DEVICES, BatchTrace, Counters, DeviceInfo, Monitor, Trace
+from chiploop.chip.program import CoreConfig, Program
+from chiploop.errors import DeviceError, nearest
+from chiploop.events.types import Events
+
+if TYPE_CHECKING:
+    from chiploop import _core
+
+_NO_MONITOR = Monitor()
+
+
+@DEVICES.register("virtual")
+class VirtualDevice:
+    """An event-driven spiking-CNN chip in instant time: output events carry the time of their cause.
+
+    Programs must be chains. `threads` bounds the workers of `run_batch` (None: one a processor); results do not depend
+    on it, nor on `isa` ("auto", "avx2", "portable"). Raises DeviceError when the compiled core is missing.
+
+    >>> from chiploop.chip.program import CoreConfig, Program
+    >>> from chiploop.events.types import SensorShape
+    >>> neuron = CoreConfig(core=0, layer="out", weight=np.full((1, 1, 1, 1), 3, np.int8), threshold=5, floor=0,
+    ...     reset="subtract", spikes_per_update="one", stride=1, padding=0, pool=0, in_shape=SensorShape(1, 1, 1),
+    ...     neuron_shape=SensorShape(1, 1, 1), targets=())
+    >>> program = Program(profile_hash="", quant_hash="", cores=(neuron,), input_core=0, outputs=(0,))
+    >>> three = Events.from_columns([1, 2, 3], [0, 0, 0], [0, 0, 0], [0, 0, 0], SensorShape(1, 1, 1))
+    >>> with VirtualDevice() as device:
+    ...     device.load(program)
+    ...     trace = device.run(three)
+    >>> trace.outputs["out"].t_us.tolist(), trace.counters["out"].synops
+    ([2], 3)
+    """
+
+    def __init__(self, *, threads: int | None = None, isa: str = "auto") -> None:
+        if threads is not None and threads < 1:
+            raise DeviceError(f"threads = {threads} must be at least 1, or None for one a processor")
+        self._threads = threads or os.cpu_count() or 1
+        self._isa = isa
+        self._module = _import_core()
+        self._program: Program | None = None
+        self._chip: _core.Chip | None = None
+
+    @property
+    def info(self) -> DeviceInfo:
+        """What the device is."""
+        return DeviceInfo(name="virtual", kind="simulated")
+
+    def load(self, program: Program) -> None:
+        """Take a program; the state is reset. Raises DeviceError unless the program is a chain."""
+        require_chain(program)
+        try:
+            self._chip = self._module.Chip([_arguments(core) for core in program.cores], isa=self._isa)
+        except ValueError as error:
+            raise DeviceError(f"the compiled core refused the program: {error}") from error
+        self._program = program
+
+    def run(self, events: Events, *, monitor: Monitor | None = None) -> Trace:
+        """Run one stream on from the present state."""
+        program, chip = self._loaded()
+        monitor = monitor or _NO_MONITOR
+        require_runnable(program, events, monitor)
+        sinks = _Observations(program, monitor, 1)
+        wanted = [core.layer in monitor.spikes for core in program.cores]
+        out, spikes = chip.run(_columns(events), sinks.edges, sinks.to_core(self._module), wanted)
+        last = program.cores[-1]
+        return Trace(
+            outputs={last.layer: Events(*out, last.out_shape, events.start_us, events.stop_us)},
+            counters={
+                core.layer: Counters(**dict(zip(COUNTER_NAMES, row[0].tolist(), strict=True)))
+                for core, row in zip(program.cores, sinks.counters, strict=True)
+            },
+            span_us=events.duration_us,
+            counts={layer: maps[:, 0] for layer, maps in sinks.counts.items()},
+            potentials={layer: maps[:, 0] for layer, maps in sinks.potentials.items()},
+            spikes={
+                core.layer: Events(*columns, core.neuron_shape, events.start_us, events.stop_us)
+                for core, columns in zip(program.cores, spikes, strict=True)
+                if columns is not None
+            },
+            lost=int(sinks.lost[0]),
+        )
+
+    def run_batch(self, batch: Sequence[Events], *, monitor: Monitor | None = None) -> BatchTrace:
+        """Run every stream from reset state, in parallel; the state of `run` is left alone."""
+        program, chip = self._loaded()
+        monitor = monitor or _NO_MONITOR
+        require_no_spikes(monitor)
+        for sample, events in enumerate(batch):
+            require_runnable(program, events, monitor, where=f"stream {sample} of the batch: ")
+        sinks = _Observations(program, monitor, len(batch))
+        chip.run_batch([_columns(events) for events in batch], sinks.edges, sinks.to_core(self._module), self._threads)
+        return BatchTrace(
+            output_counts=_flat_maps(sinks.totals),
+            output_potentials=_flat_maps(sinks.last),
+            counters={core.layer: table for core, table in zip(program.cores, sinks.counters, strict=True)},
+            counts=sinks.counts,
+            potentials=sinks.potentials,
+            lost=sinks.lost,
+        )
+
+    def reset(self) -> None:
+        """Bring every state to zero."""
+        self._loaded()[1].reset()
+
+    def close(self) -> None:
+        """Forget the program."""
+        self._program = self._chip = None
+
+    def __enter__(self) -> VirtualDevice:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _loaded(self) -> tuple[Program, _core.Chip]:
+        if self._program is None or self._chip is None:
+            raise DeviceError("the virtual device holds no program: call load(program) first")
+        return self._program, self._chip
+
+
+class _Observations:
+    """The arrays that a run writes into: made here, filled by the core, seen by the caller as [T, B, C, H, W]."""
+
+    def __init__(self, program: Program, monitor: Monitor, batch: int) -> None:
+        self._program = program
+        self._windows = (monitor.n_windows, batch)
+        self.edges = np.array(monitor.window_edges_us, np.int64)
+        self.counters = np.zeros((len(program.cores), batch, len(COUNTER_NAMES)), np.int64)
+        self.lost = np.zeros(batch, np.int64)
+        last = _map_shape(program.cores[-1])
+        self.totals = np.zeros((batch, *last), np.int64)
+        self.last = np.zeros((batch, *last), np.int16)
+        self.counts = {layer: self._maps(layer, np.uint16) for layer in monitor.counts}
+        self.potentials = {layer: self._maps(layer, np.int16) for layer in monitor.potentials}
+
+    def _maps(self, layer: str, dtype: type[np.generic]) -> NDArray[np.generic]:
+        # Features last in memory, as the core writes them; torch takes such strides as its channels-last format.
+        maps = np.zeros((*self._windows, *_map_shape(self._program.layer(layer))), dtype)
+        return maps.transpose(0, 1, 4, 2, 3)
+
+    def to_core(self, module: ModuleType) -> _core.Sinks:
+        sinks: _core.Sinks = module.Sinks(
+            counters=self.counters,
+            lost=self.lost,
+            totals=self.totals,
+            last=self.last,
+            counts=[_as_written(self.counts.get(core.layer)) for core in self._program.cores],
+            potentials=[_as_written(self.potentials.get(core.layer)) for core in self._program.cores],
+        )
+        return sinks
+
+
+def require_chain(program: Program) -> None:
+    """Raise DeviceError unless each core of the program hears only the one before it."""
+    if not program.is_chain:
+        wiring = ", ".join(f"{core.core} -> {list(core.targets)}" for core in program.cores)
+        raise DeviceError(
+            f"this device runs chains only, each core heard by the next one in the list; the program has input core "
+            f"{program.input_core}, {wiring}, outputs {list(program.outputs)}; order its cores by data flow and give each one target"
+        )
+
+
+def require_no_spikes(monitor: Monitor) -> None:
+    """Raise DeviceError when a batch is asked for spike events, which a BatchTrace does not hold."""
+    if monitor.spikes:
+        raise DeviceError(f"monitor.spikes = {monitor.spikes}: a batch reports no spike events; use run, or monitor counts")
+
+
+def require_runnable(program: Program, events: Events, monitor: Monitor, *, where: str = "") -> None:
+    """Raise DeviceError unless the events fit the program and the monitor names its layers and covers the events."""
+    if events.shape != program.input_shape:
+        raise DeviceError(
+            f"{where}events have shape {tuple(events.shape)}, the program takes {tuple(program.input_shape)} "
+            "(channels, height, width); crop, pool or merge the recording first"
+        )
+    layers = [core.layer for core in program.cores]
+    for kind, names in (("counts", monitor.counts), ("potentials", monitor.potentials), ("spikes", monitor.spikes)):
+        for name in names:
+            if name not in layers:
+                raise DeviceError(f"monitor.{kind} names {name!r}, which the program lacks: {nearest(name, layers)}")
+    edges = monitor.window_edges_us
+    if edges and len(events) and not (edges[0] <= events.t_us[0] and events.t_us[-1] < edges[-1]):
+        raise DeviceError(
+            f"{where}windows cover [{edges[0]}, {edges[-1]}), but events lie in [{events.t_us[0]}, {events.t_us[-1]}]; "
+            "widen the first or the last window, or crop the recording"
+        )
+
+
+def _arguments(core: CoreConfig) -> _core.CoreArguments:
+    return (
+        core.weight,
+        core.threshold,
+        core.floor,
+        core.reset == "zero",
+        core.spikes_per_update == "all",
+        core.stride,
+        core.padding,
+        core.pool,
+        tuple(core.in_shape),
+        tuple(core.neuron_shape),
+    )
+
+
+def _columns(events: Events) -> _core.Stream:
+    return events.t_us, events.channel, events.y, events.x
+
+
+def _map_shape(core: CoreConfig) -> tuple[int, int, int]:
+    channels, height, width = core.neuron_shape
+    return height, width, channels
+
+
+def _as_written(maps: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
+    return None if maps is None else maps.transpose(0, 1, 3, 4, 2)
+
+
+def _flat_maps(maps: NDArray[np.generic]) -> NDArray[np.generic]:
+    return np.ascontiguousarray(maps.transpose(0, 3, 1, 2)).reshape(len(maps), -1)
+
+
+def _import_core() -> ModuleType:
+    try:
+        from chiploop import _core
+    except ImportError as error:
+        raise DeviceError(
+            "the compiled core chiploop._core is missing: build it with "
+            "'pip install scikit-build-core nanobind cmake ninja && pip install --no-build-isolation -e .' "
+            f"in the project's folder, or use the slow device 'oracle' ({error})"
+        ) from error
+    return _core
