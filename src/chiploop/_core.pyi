@@ -8,9 +8,7 @@ from numpy.typing import NDArray
 Stream = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint16]]
 """Columns t_us, channel, y, x."""
 
-CoreArguments = tuple[
-    NDArray[np.int8], int, int, bool, bool, int, int, int, tuple[int, int, int], tuple[int, int, int]
-]
+CoreArguments = tuple[NDArray[np.int8], int, int, bool, bool, int, int, int, tuple[int, int, int], tuple[int, int, int]]
 """Weight [C, kh, kw, F], threshold, floor, reset to zero, all spikes, stride, padding, pool, input and neuron shape."""
 
 def best_isa() -> str:

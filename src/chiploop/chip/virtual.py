@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +120,9 @@ class VirtualDevice:
     def __enter__(self) -> VirtualDevice:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _loaded(self) -> tuple[Program, _core.Chip]:
@@ -144,7 +146,7 @@ class _Observations:
         self.counts = {layer: self._maps(layer, np.uint16) for layer in monitor.counts}
         self.potentials = {layer: self._maps(layer, np.int16) for layer in monitor.potentials}
 
-    def _maps(self, layer: str, dtype: type[np.generic]) -> NDArray[np.generic]:
+    def _maps(self, layer: str, dtype: type[np.generic]) -> NDArray[Any]:
         # Features last in memory, as the core writes them; torch takes such strides as its channels-last format.
         maps = np.zeros((*self._windows, *_map_shape(self._program.layer(layer))), dtype)
         return maps.transpose(0, 1, 4, 2, 3)
@@ -166,15 +168,18 @@ def require_chain(program: Program) -> None:
     if not program.is_chain:
         wiring = ", ".join(f"{core.core} -> {list(core.targets)}" for core in program.cores)
         raise DeviceError(
-            f"this device runs chains only, each core heard by the next one in the list; the program has input core "
-            f"{program.input_core}, {wiring}, outputs {list(program.outputs)}; order its cores by data flow and give each one target"
+            "this device runs chains only, each core heard by the next one in the list; the program has input core "
+            f"{program.input_core}, {wiring}, outputs {list(program.outputs)}; "
+            "order its cores by data flow and give each one target"
         )
 
 
 def require_no_spikes(monitor: Monitor) -> None:
     """Raise DeviceError when a batch is asked for spike events, which a BatchTrace does not hold."""
     if monitor.spikes:
-        raise DeviceError(f"monitor.spikes = {monitor.spikes}: a batch reports no spike events; use run, or monitor counts")
+        raise DeviceError(
+            f"monitor.spikes = {monitor.spikes}: a batch reports no spike events; use run, or monitor counts"
+        )
 
 
 def require_runnable(program: Program, events: Events, monitor: Monitor, *, where: str = "") -> None:
@@ -207,8 +212,8 @@ def _arguments(core: CoreConfig) -> _core.CoreArguments:
         core.stride,
         core.padding,
         core.pool,
-        tuple(core.in_shape),
-        tuple(core.neuron_shape),
+        core.in_shape,
+        core.neuron_shape,
     )
 
 
@@ -221,11 +226,11 @@ def _map_shape(core: CoreConfig) -> tuple[int, int, int]:
     return height, width, channels
 
 
-def _as_written(maps: NDArray[np.generic] | None) -> NDArray[np.generic] | None:
+def _as_written(maps: NDArray[Any] | None) -> NDArray[Any] | None:
     return None if maps is None else maps.transpose(0, 1, 3, 4, 2)
 
 
-def _flat_maps(maps: NDArray[np.generic]) -> NDArray[np.generic]:
+def _flat_maps(maps: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(maps.transpose(0, 3, 1, 2)).reshape(len(maps), -1)
 
 
