@@ -32,6 +32,15 @@ def count(value: float) -> str:
     return f"{value:.3g}".replace("-", MINUS)
 
 
+def real(value: float, digits: int = 2) -> str:
+    """Return a number with fixed digits and a true minus sign.
+
+    >>> real(-1.234)
+    '−1.23'
+    """
+    return f"{value:.{digits}f}".replace("-", MINUS)
+
+
 def seconds(value: float) -> str:
     """Return a duration in ms, s, min or h.
 

@@ -52,7 +52,7 @@ def draw(
     paint: Callable[[Canvas], None], *, name: str, alt: str, size: tuple[float, float] = PANEL
 ) -> Plot:
     """Return what `paint` draws on an empty canvas, as SVG; the same input gives the same bytes."""
-    return Plot(name=name, alt=alt, svg=_canvas_svg(paint, size))
+    return Plot(name=name, alt=alt, svg=_canvas_svg(paint, size), wide=size[0] > PANEL[0])
 
 
 def panel(

@@ -27,11 +27,12 @@ class Heading:
 
 @dataclass(frozen=True)
 class Plot:
-    """A drawing: `svg` as text, `name` for its file, `alt` for those who cannot see it."""
+    """A drawing: `svg` as text, `name` for its file, `alt` for those who cannot see it, `wide` for a whole row."""
 
     name: str
     svg: str
     alt: str
+    wide: bool = False
 
 
 @dataclass(frozen=True)

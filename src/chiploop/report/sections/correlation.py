@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from chiploop.measure.record import RunRecord
-from chiploop.report.number import count
+from chiploop.report.number import count, real
 from chiploop.report.plot import WIDE, colour, panel
 from chiploop.report.section import Block, Panels, Plot, Shown, first_figures, section, seeds_shown
 from chiploop.report.table import Cell, Column, Table, row
@@ -47,7 +47,7 @@ def _plot(shown: Sequence[Shown]) -> Plot:
 
     return panel(
         paint, name="correlation", alt="Correlation of modelled and observed counts by layer and method", title="",
-        x="layer", y="correlation (1)", size=WIDE,
+        x="layer", y="correlation", size=WIDE,
     )
 
 
@@ -59,8 +59,8 @@ def _table(shown: Sequence[Shown]) -> Table:
             continue
         columns = zip(data["layers"], data["correlation"], data["modelled"], data["observed"], strict=True)
         for layer, r, modelled, observed in columns:
-            ratio = Cell(f"{observed / modelled:.2f}") if modelled > 0 else Cell()
-            r_cell = Cell() if r is None else Cell(f"{r:.3f}")
+            ratio = Cell(real(observed / modelled)) if modelled > 0 else Cell()
+            r_cell = Cell() if r is None else Cell(real(r, 3))
             rows.append(row(item.title, layer, r_cell, count(modelled), count(observed), ratio))
     head = (
         Column("Method", align="left"), Column("Layer", align="left"), Column("Correlation"),

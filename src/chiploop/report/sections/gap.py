@@ -17,7 +17,7 @@ from chiploop.report.plot import GAIN, LOSS, colour, panel
 from chiploop.report.results import PLACE_TITLES, Results
 from chiploop.report.section import Block, Heading, Panels, Plot, Text, section
 from chiploop.report.sections.summary import group_name
-from chiploop.report.table import Cell, Column, Table, row
+from chiploop.report.table import ABSENT, Cell, Column, Row, Table, row
 
 _HALF_BAR = 0.3
 _HEAD_ROOM = 0.12  # share of the axis kept free for labels
@@ -38,7 +38,7 @@ def gap(records: Sequence[RunRecord]) -> Sequence[Block]:
             blocks.append(Heading(group_name(group)))
         limits = _limits([metric for found in stages.values() for metric in found])
         plots = tuple(waterfall(method, found, limits, number + 1) for method, found in stages.items())
-        blocks.append(Panels(plots, "Accuracy at each stage, and what is lost (hatched) or gained before the next."))
+        blocks.append(Panels(plots, "Accuracy at each stage, and what is lost (orange) or gained (blue) before the next."))
         if (table := _steps(results)).rows:
             blocks.append(table)
     if blocks:
@@ -80,7 +80,7 @@ def _paint_step(axes: Axes, x: float, before: float, after: float) -> None:
     shade = LOSS if after < before else GAIN
     axes.add_patch(Rectangle(
         (x - 0.5 + _HALF_BAR, min(before, after)), 1 - 2 * _HALF_BAR, abs(after - before), facecolor=f"{shade}33",
-        edgecolor=shade, linewidth=0.8, hatch="////" if after < before else None,
+        edgecolor=shade, linewidth=0.8,
     ))
     axes.annotate(
         percent((after - before) / 100, signed=True), (x, min(before, after)), (0, -3), textcoords="offset points",
@@ -102,19 +102,24 @@ def _limits(metrics: Sequence[Metric]) -> tuple[float, float]:
 
 def _steps(results: Results) -> Table:
     pairs = [*zip(CHAIN[1:], CHAIN[:-1], strict=True), (CHAIN[-1], CHAIN[0])]
-    rows = []
+    rows: list[Row] = []
+    last = ""
     for method in results.methods:
         for where, versus in pairs:
             found = [results.find(name, method, where, versus) for name in ("gap", "n_lost", "n_gained")]
             if found[0] is None:
                 continue
-            counts = [Cell() if m is None else Cell(f"{m.value:.4g}") for m in found[1:]]
-            rows.append(row(method, f"{versus} → {where}", share_cell(found[0]), *counts))
+            difference = share_cell(found[0])
+            counts = [Cell() if m is None else Cell(f"{m.value:.1f}".removesuffix(".0")) for m in found[1:]]
+            name = method if not rows or last != method else ""  # once a method: the eye finds the groups
+            last = method
+            step = f"{versus} → {where}"
+            rows.append(row(name, step, difference.text, difference.detail or ABSENT, *counts))
     columns = (
         Column("Method", align="left"), Column("Step", align="left"), Column("Difference", "points"),
-        Column("Lost", "samples"), Column("Gained", "samples"),
+        Column("95 % interval", "points"), Column("Lost", "samples"), Column("Gained", "samples"),
     )
     return Table(columns, tuple(rows), (
         "Differences on the same samples: lost are right before the step only, gained after it only (means over "
-        "seeds). Brackets: 95 % interval, over seeds where there are several, else of the paired difference."
+        "seeds). The interval is over seeds where there are several, else that of the paired difference."
     ))

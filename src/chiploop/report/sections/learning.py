@@ -31,7 +31,7 @@ def _plot(item: Shown, number: int) -> Plot:
         above, below = canvas.subplots(2, 1, sharex=True, height_ratios=(1, 1.4))
         above.plot(data["epoch"], _gaps(data["train_loss"]), "-o", color=MUTED, markersize=3)
         above.set_title(item.title)
-        above.set_ylabel("loss (nats)")
+        above.set_ylabel("training loss")
         _paint_validation(below, item)
         below.set_xlabel("epoch")
         below.set_ylabel("accuracy (%)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chiploop.measure.record import RunRecord
-from chiploop.report.number import percent
+from chiploop.report.number import percent, real
 from chiploop.report.section import Block, first_figures, section, seeds_shown
 from chiploop.report.table import Cell, Column, Table, row
 
@@ -21,7 +21,7 @@ def quantisation(records: Sequence[RunRecord]) -> Sequence[Block]:
             data["layers"], data["scale"], data["snr_db"], data["clipped"], data["zeroed"], strict=True
         ):
             shares = (percent(clipped, digits=2), percent(zeroed, digits=2))
-            rows.append(row(item.title, layer, f"{scale:.3g}", Cell() if snr is None else Cell(f"{snr:.1f}"), *shares))
+            rows.append(row(item.title, layer, f"{scale:.3g}", Cell() if snr is None else Cell(real(snr, 1)), *shares))
     columns = (
         Column("Method", align="left"), Column("Layer", align="left"), Column("Scale"), Column("SNR", "dB"),
         Column("Clipped", "% of weights"), Column("Zeroed", "% of weights"),

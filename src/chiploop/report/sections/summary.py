@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 
@@ -15,7 +16,8 @@ from chiploop.report.plot import INK, MUTED, PLACE_MARKERS, WIDE, colour, panel
 from chiploop.report.results import PLACE_TITLES, Results, results_table
 from chiploop.report.section import Block, Heading, Panels, Plot, Text, section
 
-_ROW_INCHES, _FRAME_INCHES = 0.42, 1.25
+_ROW_INCHES, _FRAME_INCHES = 0.5, 1.1
+_BAND: dict[str, Any] = {"linewidth": 11, "alpha": 0.14, "zorder": 1, "solid_capstyle": "butt"}
 _SPREAD = 0.13  # vertical distance of two places within a method's row
 
 
@@ -79,7 +81,7 @@ def _paint_method(axes: Axes, line: int, method: str, results: Results, paper: R
             axes.plot([100 * metric.low, 100 * metric.high], [y, y], color=colour(method), linewidth=1.2, alpha=0.75)
         axes.plot(100 * metric.value, y, PLACE_MARKERS[where], color=colour(method), markersize=6.5, zorder=3)
     if len(values) > 1:
-        axes.plot([min(values), max(values)], [line, line], color=colour(method), linewidth=9, alpha=0.16, zorder=1)
+        axes.plot([min(values), max(values)], [line, line], color=colour(method), **_BAND)
 
 
 def _overview_caption(results: Results) -> str:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from chiploop.measure.record import RunRecord
+from chiploop.report.number import real
 from chiploop.report.plot import INK, colour, panel
 from chiploop.report.section import Block, Panels, Plot, Shown, first_figures, section, seeds_shown
 from chiploop.report.table import Column, Table, row
@@ -41,19 +42,19 @@ def _plot(item: Shown, number: int, reach: float, top: float) -> Plot:
         axes.stairs(_share(item), data["edges"], fill=True, color=colour(item.method), alpha=0.85)
         axes.set_xlim(-reach, reach)
         axes.set_ylim(0, 1.05 * top)
-        numbers = f"kurtosis {data['kurtosis']:.2f}\nentropy {data['entropy_bits']:.2f} bits"
+        numbers = f"kurtosis {real(data['kurtosis'])}\nentropy {real(data['entropy_bits'])} bits"
         axes.text(0.98, 0.96, numbers, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=INK)
 
     return panel(
-        paint, name=f"weights-{number}", alt=f"Weights of {item.title}: kurtosis {data['kurtosis']:.2f}",
-        title=item.title, x="weight (1)", y="share of weights (%)",
+        paint, name=f"weights-{number}", alt=f"Weights of {item.title}: kurtosis {real(data['kurtosis'])}",
+        title=item.title, x="weight", y="share of weights (%)",
     )
 
 
 def _table(shown: Sequence[Shown]) -> Table:
     rows = tuple(row(
         item.title, str(item.figure.data.get("layer", "")), f"{sum(item.figure.data['counts']):,}",
-        f"{item.figure.data['kurtosis']:.2f}", f"{item.figure.data['entropy_bits']:.2f}",
+        real(item.figure.data["kurtosis"]), real(item.figure.data["entropy_bits"]),
     ) for item in shown)
     columns = (
         Column("Method", align="left"), Column("Layer", align="left"), Column("Weights"), Column("Excess kurtosis"),
