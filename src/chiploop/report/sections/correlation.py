@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from chiploop.measure.record import RunRecord
-from chiploop.report.number import count, real
+from chiploop.report.number import real
 from chiploop.report.plot import WIDE, colour, panel
 from chiploop.report.section import Block, Panels, Plot, Shown, first_figures, section, seeds_shown
-from chiploop.report.table import Cell, Column, Table, row
+from chiploop.report.table import ABSENT, Cell, Column, Table, row
 
 _MARKERS = "oDs^vPX"
 
@@ -26,12 +27,11 @@ def correlation(records: Sequence[RunRecord]) -> Sequence[Block]:
         "Correlation, over samples and neurons, of the spike counts that the model predicts and those that the chip "
         f"gives. Where it falls, gradients through the model stop meaning anything. {seeds_shown(shown)}"
     )
-    table = _table(shown)
-    return [Panels((_plot(shown),), caption), *([table] if table.rows else [])]
+    return [Panels((_plot(shown),), caption), _table(shown)]
 
 
 def _plot(shown: Sequence[Shown]) -> Plot:
-    layers = list(dict.fromkeys(layer for item in shown for layer in item.figure.data["layers"]))
+    layers = _layers(shown)
 
     def paint(axes: Axes) -> None:
         for number, item in enumerate(shown):
@@ -52,18 +52,25 @@ def _plot(shown: Sequence[Shown]) -> Plot:
 
 
 def _table(shown: Sequence[Shown]) -> Table:
+    layers = _layers(shown)
     rows = []
     for item in shown:
         data = item.figure.data
-        if "modelled" not in data or "observed" not in data:
-            continue
-        columns = zip(data["layers"], data["correlation"], data["modelled"], data["observed"], strict=True)
-        for layer, r, modelled, observed in columns:
-            ratio = Cell(real(observed / modelled)) if modelled > 0 else Cell()
-            r_cell = Cell() if r is None else Cell(real(r, 3))
-            rows.append(row(item.title, layer, r_cell, count(modelled), count(observed), ratio))
-    head = (
-        Column("Method", align="left"), Column("Layer", align="left"), Column("Correlation"),
-        Column("Modelled", "mean count"), Column("Observed", "mean count"), Column("Observed / modelled"),
-    )
-    return Table(head, tuple(rows), "A ratio above 1 means that the clocked model fires too seldom.")
+        r = dict(zip(data["layers"], data["correlation"], strict=True))
+        ratio = _ratios(data)
+        cells = (Cell(ABSENT if r.get(layer) is None else real(r[layer], 3), ratio.get(layer, "")) for layer in layers)
+        rows.append(row(item.title, *cells))
+    columns = (Column("Method", align="left"), *(Column(layer) for layer in layers))
+    caption = "Correlation, and below it × observed / modelled mean count: above 1 the clocked model fires too seldom."
+    return Table(columns, tuple(rows), caption)
+
+
+def _ratios(data: Mapping[str, Any]) -> dict[str, str]:
+    if "modelled" not in data or "observed" not in data:
+        return {}
+    means = zip(data["layers"], data["modelled"], data["observed"], strict=True)
+    return {layer: f"× {real(observed / modelled)}" for layer, modelled, observed in means if modelled > 0}
+
+
+def _layers(shown: Sequence[Shown]) -> list[str]:
+    return list(dict.fromkeys(layer for item in shown for layer in item.figure.data["layers"]))

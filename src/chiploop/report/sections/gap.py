@@ -38,7 +38,8 @@ def gap(records: Sequence[RunRecord]) -> Sequence[Block]:
             blocks.append(Heading(group_name(group)))
         limits = _limits([metric for found in stages.values() for metric in found])
         plots = tuple(waterfall(method, found, limits, number + 1) for method, found in stages.items())
-        blocks.append(Panels(plots, "Accuracy at each stage, and what is lost (orange) or gained (blue) before the next."))
+        caption = "Accuracy at each stage, and what is lost (orange) or gained (blue) before the next."
+        blocks.append(Panels(plots, caption))
         if (table := _steps(results)).rows:
             blocks.append(table)
     if blocks:
