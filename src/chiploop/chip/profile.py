@@ -75,10 +75,15 @@ class ChipProfile(BaseModel):
                 if name not in ChipProfile.model_fields or name in UNSOURCED:
                     known = set(ChipProfile.model_fields) - UNSOURCED
                     raise ValueError(f"{table}.{name} names no field of the chip, {nearest(name, known)}")
-        stated = {name for name in self.model_fields_set - UNSOURCED if getattr(self, name) not in (None, ())}
-        if missing := sorted(stated - set(self.sources)):
+        if missing := sorted(self.stated - set(self.sources)):
             raise ValueError(f"no source for {', '.join(missing)}: add each to the `sources` table")
         return self
+
+    @property
+    def stated(self) -> frozenset[str]:
+        """Names of the fields that say something about the chip; each needs a source."""
+        given = {name: getattr(self, name) for name in self.model_fields_set - UNSOURCED}
+        return frozenset(name for name, value in given.items() if value is not None and value is not False and value != ())
 
     @property
     def digest(self) -> str:
