@@ -36,7 +36,9 @@ class Augment:
         dy, dx = events.y - cy, events.x - cx
         sin, cos = math.sin(angle), math.cos(angle)
         y = np.rint(sy * (cos * dy - sin * dx) + cy + self.shift_px * draw[3]).astype(np.int64)
-        x = np.rint(sx * (sin * dy + cos * dx + self.shear * draw[4] * dy) + cx + self.shift_px * draw[5]).astype(np.int64)
+        x = np.rint(sx * (sin * dy + cos * dx + self.shear * draw[4] * dy) + cx + self.shift_px * draw[5]).astype(
+            np.int64
+        )
         keep = (y >= 0) & (y < height) & (x >= 0) & (x < width)
         if self.drop:
             keep &= rng.random(len(events)) >= self.drop * abs(draw[6])

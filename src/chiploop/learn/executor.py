@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -65,6 +65,7 @@ class DeviceExecutor:
     profile: ChipProfile
     scheme: IntScheme = field(default_factory=IntScheme)
     scales: Mapping[str, float] = field(default_factory=dict)
+    spikes_per_update: Literal["one", "all"] | None = None
     _program: Program | None = None
 
     def choose_grids(self, network: Network) -> dict[str, Grid]:
@@ -75,8 +76,11 @@ class DeviceExecutor:
     def load(self, network: Network) -> Program:
         """Quantise the weights of this moment and load them."""
         quant = quantize(network.to_spec(), self.scheme, scales=self.scales or None)
-        program = compile_program(quant, self.profile) if self._program is None else with_weights(self._program, quant)
-        self._program = program
+        if self._program is None:
+            self._program = compile_program(quant, self.profile, spikes_per_update=self.spikes_per_update)
+        else:
+            self._program = with_weights(self._program, quant)
+        program = self._program
         self.device.load(program)
         return program
 
@@ -94,7 +98,9 @@ class DeviceExecutor:
             v = {n: _to_torch(trace.potentials[n], network, n).mul_(self._scale(n)) for n in names}
         seconds = time.perf_counter() - begin
         observations = Observations(counts=counts, v=v)
-        return Seen(observations=observations, seconds=seconds, synops=trace.total("synops"), lost=int(trace.lost.sum()))
+        return Seen(
+            observations=observations, seconds=seconds, synops=trace.total("synops"), lost=int(trace.lost.sum())
+        )
 
     def _scale(self, name: str) -> float:
         return self.scales[name]

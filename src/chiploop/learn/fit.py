@@ -99,7 +99,9 @@ def fit(
     """
     watcher: Progress = progress if progress is not None else Silent()
     names = list(network.weights)
-    optimizer = torch.optim.Adam([network.weights[name] for name in names], lr=options.lr, weight_decay=options.weight_decay)
+    optimizer = torch.optim.Adam(
+        [network.weights[name] for name in names], lr=options.lr, weight_decay=options.weight_decay
+    )
     saved = read_checkpoint(checkpoint, identity) if checkpoint is not None else None
     history: list[Epoch] = []
     best, best_epoch = _snapshot(network), -1

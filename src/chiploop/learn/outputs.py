@@ -62,9 +62,7 @@ def software_answers(
     return Answers(counts=np.concatenate(counts), potentials=last, labels=samples.labels, rates=rates, counters={})
 
 
-def device_answers(
-    device: Device, samples: Samples, *, batch_size: int = 64, progress: Progress = _ignore
-) -> Answers:
+def device_answers(device: Device, samples: Samples, *, batch_size: int = 64, progress: Progress = _ignore) -> Answers:
     """Run the samples' events on a loaded device, each from reset state."""
     counts, potentials, tables = [], [], []
     for batch in samples.ordered(batch_size):

@@ -1,0 +1,1 @@
+"""Experiments as data, and the stages that carry them out."""

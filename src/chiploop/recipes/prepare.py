@@ -1,0 +1,98 @@
+"""From a recipe's data table to disjoint training, validation and test samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chiploop.datasets.base import DATASETS, Dataset
+from chiploop.datasets.split import split_indices
+from chiploop.errors import RecipeError
+from chiploop.learn.batch import Samples
+from chiploop.recipes.recipe import Data, Recipe
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Parts:
+    """The samples of one seed; no recording, and no image behind one, is in two of them."""
+
+    train: Samples
+    validation: Samples
+    test: Samples
+    pretrain: Samples | None
+
+
+def prepare(recipe: Recipe, root: Path | None, *, seed: int) -> Parts:
+    """Open the recipe's data sets and divide them by the seed."""
+    data, n_windows = recipe.data, recipe.encode.n_windows
+
+    def samples(dataset: Dataset, indices: NDArray[np.int64]) -> Samples:
+        return Samples.of(dataset, indices, n_windows)
+
+    if data.tested_on is None:
+        whole = open_dataset(data.dataset, data.split, root)
+        taken = _subset(whole, data.n, seed)
+        test_size, validation_size = round(data.test * len(taken)), round(data.validation * len(taken))
+        sizes = [len(taken) - test_size - validation_size, validation_size, test_size]
+        train, validation, test = (taken[part] for part in split_indices(whole.labels[taken], sizes, seed=seed))
+        parts = samples(whole, train), samples(whole, validation), samples(whole, test)
+    else:
+        tested = open_dataset(data.tested_on.dataset, data.tested_on.split, root)
+        test = _subset(tested, data.tested_on.n, seed)
+        hidden = [tested.keys[i] for i in test]
+        whole = open_dataset(data.dataset, data.split, root, n=data.n, exclude=hidden)
+        held = round(data.validation * len(whole))
+        train, validation = split_indices(whole.labels, [len(whole) - held, held], seed=seed)
+        parts = samples(whole, train), samples(whole, validation), samples(tested, test)
+    for name, part in zip(("training", "validation", "test"), parts, strict=True):
+        if not len(part):
+            raise RecipeError(f"data: the {name} part is empty; raise its share (data.validation, data.test) or data.n")
+    return Parts(
+        train=parts[0], validation=parts[1], test=parts[2], pretrain=_pretraining(data, parts, root, n_windows)
+    )
+
+
+def _pretraining(
+    data: Data, parts: tuple[Samples, Samples, Samples], root: Path | None, n_windows: int
+) -> Samples | None:
+    if data.pretrain is None:
+        return None
+    hidden = [part.dataset.keys[i] for part in parts[1:] for i in part.indices]
+    source = data.pretrain
+    whole = open_dataset(source.dataset, source.split, root, n=source.n, exclude=hidden)
+    return Samples.of(whole, np.arange(len(whole)), n_windows)
+
+
+def open_dataset(
+    name: str,
+    split: str | None,
+    root: Path | None,
+    *,
+    n: int | None = None,
+    exclude: list[Any] | None = None,
+) -> Dataset:
+    """Open a data set of recordings by its registered name; simulated ones take `n` and the keys to `exclude`."""
+    options: dict[str, Any] = {} if split is None else {"split": split}
+    if exclude is not None:
+        options["exclude"] = frozenset(exclude)
+    if n is not None:
+        options["n"] = n
+    try:
+        dataset = DATASETS.get(name)(root, **options)
+    except TypeError as error:
+        raise RecipeError(
+            f"data set {name!r} cannot leave recordings out ({error}); only simulated sets can be trained on beside a test set"
+        ) from error
+    if not isinstance(dataset, Dataset):
+        raise RecipeError(f"data set {name!r} holds images, not recordings; use mnist5k or nmnist_sim for saccaded digits")
+    return dataset
+
+
+def _subset(dataset: Dataset, n: int | None, seed: int) -> NDArray[np.int64]:
+    if n is None or n >= len(dataset):
+        return np.arange(len(dataset))
+    return split_indices(dataset.labels, [n], seed=seed)[0]

@@ -1,0 +1,137 @@
+"""A recipe carried out: every row trained, deployed and measured, for one seed after the other, into records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from chiploop import tree
+from chiploop.chip.compile import compile as compile_program
+from chiploop.chip.profile import read_profile
+from chiploop.learn.determinism import pin
+from chiploop.learn.fit import Progress, Silent
+from chiploop.measure.figure import Figure
+from chiploop.measure.metric import Metric
+from chiploop.measure.record import RunRecord, StageRecord, new_record, write_record
+from chiploop.quantize.apply import quantize
+from chiploop.recipes.evaluate import deploy, metrics_of
+from chiploop.recipes.prepare import Parts, prepare
+from chiploop.recipes.recipe import Recipe
+from chiploop.recipes.series import figures_of, if_response
+from chiploop.recipes.train import Trained, initial_network, scheme_of, train_row
+
+
+class Watcher(Protocol):
+    """Told what a run is at."""
+
+    def stage(self, title: str) -> None:
+        """Called when something begins."""
+
+    def training(self, title: str) -> Progress:
+        """Return the progress of a row's training."""
+
+    def samples(self, title: str, total: int) -> None:
+        """Called when `total` samples are about to be run through a row's places."""
+
+    def done(self, n: int) -> None:
+        """Called after each batch of samples."""
+
+    def row(self, name: str, metrics: Sequence[Metric]) -> None:
+        """Called with a row's metrics."""
+
+
+class Unwatched:
+    """Nobody looks on."""
+
+    def stage(self, title: str) -> None:
+        """Say nothing."""
+
+    def training(self, title: str) -> Progress:
+        """Return progress that says nothing."""
+        return Silent()
+
+    def samples(self, title: str, total: int) -> None:
+        """Say nothing."""
+
+    def done(self, n: int) -> None:
+        """Say nothing."""
+
+    def row(self, name: str, metrics: Sequence[Metric]) -> None:
+        """Say nothing."""
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    root: Path | None,
+    out: Path,
+    seeds: int = 1,
+    command: str = "",
+    watcher: Watcher | None = None,
+) -> list[RunRecord]:
+    """Carry out a recipe for `seeds` seeds from the recipe's own on; return the records, also written below `out`.
+
+    Each seed has a folder `seed-<n>` with networks, checkpoints and its record. A run that was cut off resumes at the
+    epoch it had reached and ends in the same bits.
+    """
+    watcher = watcher or Unwatched()
+    pin(recipe.threads)
+    records = []
+    for seed in range(recipe.seed, recipe.seed + seeds):
+        folder = out / f"seed-{seed}"
+        records.append(_run_seed(recipe, root=root, folder=folder, seed=seed, command=command, watcher=watcher))
+    return records
+
+
+def _run_seed(
+    recipe: Recipe, *, root: Path | None, folder: Path, seed: int, command: str, watcher: Watcher
+) -> RunRecord:
+    watcher.stage(f"seed {seed}: data")
+    parts = prepare(recipe, root, seed=seed)
+    require_fit(recipe, parts, seed=seed)
+    stages: list[StageRecord] = []
+    metrics: list[Metric] = []
+    figures: list[Figure] = [if_response()]
+    done: dict[str, Trained] = {}
+    for name, row in recipe.learn.items():
+        trained = train_row(
+            recipe, name, parts, done, seed=seed, folder=folder, progress=watcher.training(f"seed {seed}: {name}")
+        )
+        done[name] = trained
+        stages.append(
+            StageRecord(name="train", method=name, seconds=trained.seconds, artefacts={"network": trained.spec.digest})
+        )
+        if not row.report:
+            continue
+        begin = time.perf_counter()
+        watcher.samples(f"seed {seed}: {name} deployed", len(parts.test) * (4 if trained.model == "frame" else 3))
+        deployed = deploy(recipe, trained, parts, progress=watcher.done)
+        row_metrics = metrics_of(deployed, seed=seed)
+        place = "chip" if row.method.startswith("cil") else "software"
+        figures.extend(figures_of(recipe, deployed, parts.test, place=place))
+        tree.write(folder / f"{name}.program.safetensors", deployed.program)
+        artefacts = {"quantised": deployed.quant.digest, "program": deployed.program.digest}
+        stages.append(
+            StageRecord(name="deploy", method=name, seconds=time.perf_counter() - begin, artefacts=artefacts)
+        )
+        metrics.extend(row_metrics)
+        watcher.row(name, row_metrics)
+    record = new_record(
+        recipe.model_dump(mode="json"),
+        recipe.hash,
+        seed,
+        stages=stages,
+        metrics=metrics,
+        figures=figures,
+        command=command,
+    )
+    write_record(folder, record)
+    return record
+
+
+def require_fit(recipe: Recipe, parts: Parts, *, seed: int) -> None:
+    """Raise DesignRuleError now, before hours of training, if the network cannot be placed on the chip."""
+    network = initial_network(recipe, parts, seed=seed)
+    compile_program(quantize(network.to_spec(), scheme_of(recipe)), read_profile(recipe.chip.profile))
