@@ -116,7 +116,7 @@ class Accelerator:
         empty = Events.empty(last.out_shape, start_us=events.start_us, stop_us=events.stop_us)
         return Trace(
             outputs={last.layer: empty},
-            counters={name: Counters(*(int(n) for n in table[0])) for name, table in result.counters.items()},
+            counters={name: _counters(table[0]) for name, table in result.counters.items()},
             span_us=events.duration_us,
             lost=int(result.clipped_inputs[0]),
             metrics={f"logit_{i}": float(value) for i, value in enumerate(result.logits[0])},
@@ -186,6 +186,10 @@ class Accelerator:
             _add(tally, "saturated_high", (wide > self._a_max) & (pooled <= INT32_MAX))
             a = np.minimum(wide, self._a_max)
         return _Forward(logits=acc.reshape(n, -1), counters=counters, clipped_inputs=clipped)
+
+
+def _counters(row: NDArray[np.int64]) -> Counters:
+    return Counters(**{name: int(n) for name, n in zip(COUNTER_NAMES, row, strict=True)})
 
 
 def _add(tally: NDArray[np.int64], counter: str, where: NDArray[np.bool_]) -> None:

@@ -83,7 +83,9 @@ class ChipProfile(BaseModel):
     def stated(self) -> frozenset[str]:
         """Names of the fields that say something about the chip; each needs a source."""
         given = {name: getattr(self, name) for name in self.model_fields_set - UNSOURCED}
-        return frozenset(name for name, value in given.items() if value is not None and value is not False and value != ())
+        return frozenset(
+            name for name, value in given.items() if value is not None and value is not False and value != ()
+        )
 
     @property
     def digest(self) -> str:
