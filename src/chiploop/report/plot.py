@@ -26,6 +26,8 @@ PLACE_MARKERS = {"software": "o", "int-sync": "s", "accelerator": "^", "chip": "
 PLACE_LINES = {
     "software": (0, (1, 1.5)), "int-sync": (0, (4, 2)), "accelerator": (0, (4, 1.5, 1, 1.5)), "chip": "solid",
 }
+MARKERS = "oDs^vPX"
+"""Marks of methods in one plot, so that colour is never the only difference."""
 PANEL, WIDE = (4.2, 3.0), (8.6, 3.4)
 """Inches: a panel is read at phone width, a wide plot at page width."""
 

@@ -10,11 +10,9 @@ from matplotlib.axes import Axes
 
 from chiploop.measure.record import RunRecord
 from chiploop.report.number import real
-from chiploop.report.plot import WIDE, colour, panel
+from chiploop.report.plot import MARKERS, WIDE, colour, panel
 from chiploop.report.section import Block, Panels, Plot, Shown, first_figures, section, seeds_shown
 from chiploop.report.table import ABSENT, Cell, Column, Table, row
-
-_MARKERS = "oDs^vPX"
 
 
 @section("correlation", title="Does the model still know the chip?", order=70)
@@ -38,7 +36,7 @@ def _plot(shown: Sequence[Shown]) -> Plot:
             found = dict(zip(item.figure.data["layers"], item.figure.data["correlation"], strict=True))
             values = [np.nan if found.get(layer) is None else found[layer] for layer in layers]
             axes.plot(
-                range(len(layers)), values, marker=_MARKERS[number % len(_MARKERS)], markersize=6,
+                range(len(layers)), values, marker=MARKERS[number % len(MARKERS)], markersize=6,
                 color=colour(item.method), label=item.title,
             )
         axes.set_xticks(range(len(layers)), layers)
