@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -36,6 +36,7 @@ def integers(layer: QuantLayer) -> tuple[list[int], int, int | None]:
     return layer.weight.ravel().tolist(), layer.threshold, layer.floor
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(WEIGHTS, THRESHOLDS, SCHEMES)
 def test_unclipped_weights_move_at_most_half_a_step_and_zero_stays_zero(
     weight: np.ndarray, v_th: float, scheme: IntScheme
@@ -50,6 +51,7 @@ def test_unclipped_weights_move_at_most_half_a_step_and_zero_stays_zero(
     assert not np.any(q[weight == 0])
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(WEIGHTS, THRESHOLDS, st.none() | st.floats(-20.0, 0.0), SCHEMES)
 def test_quantising_again_changes_nothing(
     weight: np.ndarray, v_th: float, v_min: float | None, scheme: IntScheme
@@ -62,6 +64,7 @@ def test_quantising_again_changes_nothing(
     assert dequantize(again) == dequantize(once)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(WEIGHTS, THRESHOLDS, SCHEMES, st.integers(-10, 10))
 def test_scaling_weights_and_threshold_together_leaves_the_integers(
     weight: np.ndarray, v_th: float, scheme: IntScheme, power: int
@@ -73,6 +76,7 @@ def test_scaling_weights_and_threshold_together_leaves_the_integers(
     assert after.scale == before.scale * factor
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(WEIGHTS, THRESHOLDS, st.floats(0.1, 10.0))
 def test_any_joint_factor_moves_an_integer_by_one_at_most(weight: np.ndarray, v_th: float, factor: float) -> None:
     scheme = IntScheme(search="max")
@@ -82,6 +86,7 @@ def test_any_joint_factor_moves_an_integer_by_one_at_most(weight: np.ndarray, v_
     assert np.max(np.abs(after.weight.astype(int) - before.weight)) <= 1
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(WEIGHTS, THRESHOLDS, SCHEMES)
 def test_the_sign_goes_through(weight: np.ndarray, v_th: float, scheme: IntScheme) -> None:
     plus = quantize(network(weight, v_th), scheme).layer("fc")

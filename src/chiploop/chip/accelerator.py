@@ -171,25 +171,29 @@ class Accelerator:
             _add(tally, "events_in", a != 0)
             acc = accumulate(layer, a)
             tally[:, COUNTER_NAMES.index("synops")] = acc[0].size * layer.matrix.shape[0]
-            _add(tally, "saturated_high", acc > INT32_MAX)
-            _add(tally, "saturated_low", acc < INT32_MIN)
-            acc = np.clip(acc, INT32_MIN, INT32_MAX)
+            acc = _saturate(layer, acc, tally)
             if layer is self._layers[-1]:
                 break
-            pooled = sum_pool(np.maximum(acc, 0), layer.window)
-            _add(tally, "saturated_high", pooled > INT32_MAX)
+            pooled = _saturate(layer, sum_pool(np.maximum(acc, 0), layer.window), tally)
             shift = layer.fraction_out - layer.fraction_in
             # One past the top, so that what is clamped can be told from what just fits.
-            wide = requantize(
-                np.minimum(pooled, INT32_MAX), shift=shift, divisor=layer.threshold, a_max=self._a_max + 1
-            )
-            _add(tally, "saturated_high", (wide > self._a_max) & (pooled <= INT32_MAX))
+            wide = requantize(pooled, shift=shift, divisor=layer.threshold, a_max=self._a_max + 1)
+            _add(tally, "saturated_high", wide > self._a_max)
             a = np.minimum(wide, self._a_max)
         return _Forward(logits=acc.reshape(n, -1), counters=counters, clipped_inputs=clipped)
 
 
 def _counters(row: NDArray[np.int64]) -> Counters:
     return Counters(**{name: int(n) for name, n in zip(COUNTER_NAMES, row, strict=True)})
+
+
+def _saturate(layer: IntegerLayer, sums: NDArray[np.int64], tally: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sums in 32 bits, with what was clamped counted; most layers' bounds say that nothing can be."""
+    if not layer.may_overflow:
+        return sums
+    _add(tally, "saturated_high", sums > INT32_MAX)
+    _add(tally, "saturated_low", sums < INT32_MIN)
+    return np.clip(sums, INT32_MIN, INT32_MAX)
 
 
 def _add(tally: NDArray[np.int64], counter: str, where: NDArray[np.bool_]) -> None:

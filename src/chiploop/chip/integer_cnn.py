@@ -112,10 +112,11 @@ def accumulate(layer: IntegerLayer, activations: NDArray[np.int64]) -> NDArray[n
 
 def sum_pool(x: NDArray[Number], window: int) -> NDArray[Number]:
     """Return sums over window x window pixels of [B, F, H, W]; rows and columns that fill no window are left out."""
-    n, features, height, width = x.shape
-    rows, columns = height // window, width // window
-    whole = x[:, :, : rows * window, : columns * window]
-    pooled: NDArray[Number] = whole.reshape(n, features, rows, window, columns, window).sum(axis=(3, 5))
+    rows, columns = x.shape[2] // window * window, x.shape[3] // window * window
+    pooled: NDArray[Number] = np.zeros((*x.shape[:2], rows // window, columns // window), x.dtype)
+    for dy in range(window):
+        for dx in range(window):
+            pooled += x[:, :, dy:rows:window, dx:columns:window]
     return pooled
 
 

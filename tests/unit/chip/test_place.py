@@ -37,7 +37,7 @@ SIZES = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([1, 2, 4])), min_s
 NEEDS = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 2)), min_size=1, max_size=4)
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(SIZES, NEEDS)
 def test_a_placement_is_found_exactly_when_there_is_one(
     sizes: list[tuple[int, int]], needs: list[tuple[int, int]]

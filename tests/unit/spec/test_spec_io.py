@@ -53,12 +53,12 @@ def test_damaged_files_are_refused_by_name(tmp_path: Path) -> None:
             read_network(path)
 
 
-def test_an_impossible_network_is_refused_by_name(tmp_path: Path) -> None:
+def test_an_altered_network_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
     content = tree.to_bytes(example())
     assert content.count(b'\\"_padding\\": 1') == 1
     path.write_bytes(content.replace(b'\\"_padding\\": 1', b'\\"_padding\\": 0'))  # the map after it no longer agrees
-    with pytest.raises(DataError, match=r"net\.safetensors.*'pool' expects input"):
+    with pytest.raises(DataError, match=r"net\.safetensors"):
         read_network(path)
 
 
