@@ -134,11 +134,11 @@ def _record_chunk(
     _, height, width = camera.shape
     margin = math.ceil(np.abs(corner).max()) + max(height, width)
     scene = np.stack([luminance(camera, image, margin) for image in images])
-    seen = _shifted(scene, margin - corner[0], height, width)
+    seen = view(scene, margin - corner[0], height, width)
     pixels = _new_pixels(camera, seen.reshape(-1), rngs)
     parts: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]] = []
     for k in range(len(times) - 1):
-        target = _shifted(scene, margin - corner[k + 1], height, width)
+        target = view(scene, margin - corner[k + 1], height, width)
         if camera.lag_us:
             follow = np.float32(-math.expm1(-(times[k + 1] - times[k]) / camera.lag_us))
             target = seen + follow * (target - seen)
@@ -161,7 +161,7 @@ def luminance(camera: SaccadeCamera, image: NDArray[np.uint8], margin: int) -> N
     return scaled
 
 
-def _shifted(
+def view(
     scene: NDArray[np.float32], corner: NDArray[np.float64], height: int, width: int
 ) -> NDArray[np.float32]:
     """Return the sensor's view [B, height, width] of the scene from a subpixel corner (x, y), by bilinear weights."""
