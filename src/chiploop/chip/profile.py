@@ -20,7 +20,12 @@ else:
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-PROFILES, SUFFIX = "chiploop.chip.profiles", ".toml"
+    if sys.version_info >= (3, 11):
+        from importlib.resources.abc import Traversable
+    else:
+        from importlib.abc import Traversable
+
+SUFFIX = ".toml"
 UNSOURCED = frozenset({"name", "revision", "sources", "notes", "unlimited_cores"})
 """Fields that say what the profile is, not what the chip can do, and so need no source."""
 
@@ -95,7 +100,7 @@ class ChipProfile(BaseModel):
 
 def profile_names() -> list[str]:
     """Return the names of the shipped profiles, sorted."""
-    return sorted(entry.name[: -len(SUFFIX)] for entry in files(PROFILES).iterdir() if entry.name.endswith(SUFFIX))
+    return sorted(entry.name[: -len(SUFFIX)] for entry in _shipped().iterdir() if entry.name.endswith(SUFFIX))
 
 
 def read_profile(name_or_path: str | Path) -> ChipProfile:
@@ -115,7 +120,7 @@ def read_profile(name_or_path: str | Path) -> ChipProfile:
             raise DataError(f"cannot read chip profile {path}: {error}") from error
     if text not in profile_names():
         raise DataError(f"no chip profile {text!r}: {nearest(text, profile_names())}; or give the path of a TOML file")
-    return parse_profile((files(PROFILES) / f"{text}{SUFFIX}").read_text(encoding="utf-8"), where=f"profile {text!r}")
+    return parse_profile((_shipped() / f"{text}{SUFFIX}").read_text(encoding="utf-8"), where=f"profile {text!r}")
 
 
 def parse_profile(text: str, *, where: str) -> ChipProfile:
@@ -126,6 +131,10 @@ def parse_profile(text: str, *, where: str) -> ChipProfile:
         raise DataError(f"{where} is not TOML: {error}") from error
     except ValidationError as error:
         raise DataError(f"{where}: " + "; ".join(_sentence(problem) for problem in error.errors())) from error
+
+
+def _shipped() -> Traversable:
+    return files("chiploop.chip") / "profiles"
 
 
 def _sentence(problem: ErrorDetails) -> str:
