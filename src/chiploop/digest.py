@@ -8,8 +8,10 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def _chunks(value: object) -> Iterator[bytes]:
@@ -73,7 +75,7 @@ class ByContent:
         return int(self.digest[:15], 16)
 
 
-def read_only(array: np.ndarray, dtype: np.dtype | type | None = None) -> np.ndarray:  # type: ignore[type-arg]
+def read_only(array: NDArray[Any], dtype: np.dtype[Any] | type | None = None) -> NDArray[Any]:
     """Return a contiguous array nobody can write to; the caller's own array is copied unless it is frozen already."""
     frozen = np.ascontiguousarray(array, dtype=dtype)
     if frozen.flags.writeable:

@@ -55,7 +55,11 @@ class Registry(Generic[T]):
     def _walk(self) -> None:
         if self._walked or self._package is None:
             return
-        self._walked = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__, self._package + "."):
-            importlib.import_module(module.name)
+        self._walked = True  # before the imports, since a file may look something up while it is imported
+        try:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__, self._package + "."):
+                importlib.import_module(module.name)
+        except BaseException:
+            self._walked = False  # or the next look-up would not find what this one failed to import
+            raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import numpy as np
 
@@ -25,7 +26,8 @@ def derived_words(*names: str | int) -> list[int]:
     >>> len(derived_words("augment", 3))
     4
     """
-    raw = hashlib.sha256("\x1f".join(f"{type(n).__name__}:{n}" for n in names).encode()).digest()
+    tagged = (f"str:{n}" if isinstance(n, str) else f"int:{operator.index(n)}" for n in names)  # numpy's integers too
+    raw = hashlib.sha256("\x1f".join(tagged).encode()).digest()
     return [int.from_bytes(raw[i : i + 8], "little") for i in range(0, 32, 8)]
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chiploop.digest import ByContent, read_only
-from chiploop.errors import SpecError
-from chiploop.spec.ops import Op, Shape
+from chiploop.errors import SpecError, nearest
+from chiploop.spec.ops import Conv, Linear, Op, Shape
 
 INPUT = "input"
 """Name of the source of edges that come from outside."""
+
+
+_CHOICES = {"kind": ("if", "lif"), "reset": ("subtract", "zero"), "spikes_per_step": ("one", "all")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +37,22 @@ class NeuronSpec:
     tau_us: float | None = None
 
     def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise SpecError(
+                    f"neuron.{name} = {getattr(self, name)!r}: {nearest(str(getattr(self, name)), choices)}"
+                )
+        for name in ("v_th", "v_min", "tau_us"):  # as floats, so that 1 and 1.0 have one digest, as they are equal
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
         if not (np.isfinite(self.v_th) and self.v_th > 0):
             raise SpecError(f"neuron.v_th = {self.v_th} must be positive and finite")
         if self.v_min is not None and not (np.isfinite(self.v_min) and self.v_min <= 0):
             raise SpecError(f"neuron.v_min = {self.v_min} must be finite and at most 0, or absent")
         if (self.kind == "lif") != (self.tau_us is not None):
-            raise SpecError(f"neuron.tau_us = {self.tau_us} with kind {self.kind!r}: a 'lif' needs it, an 'if' has none")
+            raise SpecError(
+                f"neuron.tau_us = {self.tau_us} with kind {self.kind!r}: a 'lif' needs it, an 'if' has none"
+            )
         if self.tau_us is not None and not self.tau_us > 0:
             raise SpecError(f"neuron.tau_us = {self.tau_us} must be positive")
 
@@ -65,9 +79,12 @@ class LayerSpec(ByContent):
     def __post_init__(self) -> None:
         object.__setattr__(self, "in_shape", tuple(int(n) for n in self.in_shape))
         if self.op.has_weight != (self.weight is not None):
-            raise SpecError(f"layer {self.name!r}: {type(self.op).__name__} {'needs a' if self.op.has_weight else 'has no'} weight")
+            raise SpecError(
+                f"layer {self.name!r}: {type(self.op).__name__} {'needs a' if self.op.has_weight else 'has no'} weight"
+            )
         if self.weight is not None:
-            want = self.op.weight_shape(self.in_shape)  # type: ignore[union-attr]
+            assert isinstance(self.op, (Conv, Linear))  # the operations that have one
+            want = self.op.weight_shape(self.in_shape)
             object.__setattr__(self, "weight", _finite(self.name, "weight", self.weight, want))
         if self.bias is not None:
             object.__setattr__(self, "bias", _finite(self.name, "bias", self.bias, self.out_shape[:1]))
@@ -97,6 +114,10 @@ class NetworkSpec(ByContent):
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
         if not self.layers:
             raise SpecError("a network needs at least one layer")
+        if min(self.input_shape, default=0) < 1:
+            raise SpecError(f"network.input_shape = {self.input_shape}: every size must be at least 1")
+        if self.dt_us is not None and self.dt_us < 1:
+            raise SpecError(f"network.dt_us = {self.dt_us} must be at least 1 us, or absent")
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         for layer in self.layers:
             if layer.name in shapes:
@@ -130,7 +151,7 @@ class NetworkSpec(ByContent):
     def is_chain(self) -> bool:
         """Whether every layer hears only the one before it."""
         names = (INPUT, *(layer.name for layer in self.layers))
-        return self.edges == tuple(Edge(a, b) for a, b in zip(names[:-1], names[1:], strict=True))
+        return self.edges == tuple(Edge(a, b) for a, b in pairwise(names))
 
     def layer(self, name: str) -> LayerSpec:
         """Return the layer of that name."""
@@ -143,7 +164,7 @@ class NetworkSpec(ByContent):
 def chain(layers: list[LayerSpec], *, input_shape: Shape, dt_us: int | None = None) -> NetworkSpec:
     """Return the network in which every layer hears the one before it."""
     names = (INPUT, *(layer.name for layer in layers))
-    edges = tuple(Edge(a, b) for a, b in zip(names[:-1], names[1:], strict=True))
+    edges = tuple(Edge(a, b) for a, b in pairwise(names))
     return NetworkSpec(layers=tuple(layers), edges=edges, input_shape=input_shape, dt_us=dt_us)
 
 

@@ -64,6 +64,7 @@ def _ops(text: str, rank: int) -> list[Op]:
             ops.append(Linear(features=int(match["features"])))
         else:
             raise SpecError(
-                f"network {text!r}: cannot read {word!r}; words are 16c3s2p1 (convolution), P2 (sum pooling), 10 (fully connected)"
+                f"network {text!r}: cannot read {word!r}; words are 16c3s2p1 (convolution), P2 (sum pooling), "
+                "10 (fully connected)"
             )
     return ops

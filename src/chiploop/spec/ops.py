@@ -42,6 +42,7 @@ class Conv:
 
     def weight_shape(self, in_shape: Shape) -> Shape:
         """Return the shape of the weight."""
+        _require_rank(self, in_shape, 3)
         return (self.channels, in_shape[0], self.kernel, self.kernel)
 
 
@@ -67,6 +68,7 @@ class Linear:
 
     def weight_shape(self, in_shape: Shape) -> Shape:
         """Return the shape of the weight."""
+        _require_rank(self, in_shape, 1)
         return (self.features, in_shape[0])
 
 
