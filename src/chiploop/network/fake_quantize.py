@@ -29,5 +29,5 @@ def fake_quantize(weight: Tensor, scale: float, q_max: int) -> Tensor:
     >>> fake_quantize(torch.tensor([0.26, -9.0]), 0.1, 7).tolist()
     [0.30000001192092896, -0.699999988079071]
     """
-    out: Tensor = _FakeQuantize.apply(weight, scale, q_max)
+    out: Tensor = _FakeQuantize.apply(weight, scale, q_max)  # type: ignore[no-untyped-call]
     return out

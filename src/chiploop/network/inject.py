@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from chiploop.errors import TrainingError
+
 
 class _Inject(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, modelled: Tensor, observed: Tensor) -> Tensor:
         del ctx
         if modelled.shape != observed.shape:
-            raise ValueError(f"observed {tuple(observed.shape)} does not fit modelled {tuple(modelled.shape)}")
+            raise TrainingError(f"observed {tuple(observed.shape)} does not fit modelled {tuple(modelled.shape)}")
         return observed.to(modelled.dtype).clone()
 
     @staticmethod
@@ -32,8 +34,10 @@ def inject(modelled: Tensor, observed: Tensor) -> Tensor:
 
     >>> m = torch.tensor([2.0], requires_grad=True)
     >>> y = inject(3 * m, torch.tensor([10.0]))
-    >>> y.backward(); float(y), float(m.grad)
-    (10.0, 3.0)
+    >>> y.backward(); y.tolist(), m.grad.tolist()
+    ([10.0], [3.0])
+
+    Raises TrainingError where the shapes differ (nothing is broadcast).
     """
-    out: Tensor = _Inject.apply(modelled, observed)
+    out: Tensor = _Inject.apply(modelled, observed)  # type: ignore[no-untyped-call]
     return out

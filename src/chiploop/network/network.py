@@ -8,17 +8,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from chiploop.errors import SpecError
 from chiploop.network.fake_quantize import fake_quantize
 from chiploop.network.surrogate import Exponential, Surrogate
+from chiploop.quantize.scale import quantize_threshold
 from chiploop.spec.graph import LayerSpec, NetworkSpec, NeuronSpec
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Integer grid of one layer: values are multiples of `scale`, weights at most `q_max` of them."""
+    """Integer grid of one layer: values are multiples of `scale`, weights at most `q_max` of them, states `v_max`."""
 
     scale: float
     q_max: int
+    v_max: int = 32767
 
 
 class Network(nn.Module):
@@ -30,6 +33,9 @@ class Network(nn.Module):
 
     def __init__(self, spec: NetworkSpec, *, surrogate: Surrogate | None = None) -> None:
         super().__init__()
+        for layer in spec.layers:
+            if layer.bias is not None:
+                raise SpecError(f"layer {layer.name!r} has a bias; networks here learn without, as the chip has none")
         self.spec = spec
         self.surrogate: Surrogate = surrogate if surrogate is not None else Exponential()
         self.grids: Mapping[str, Grid] = {}
@@ -53,8 +59,10 @@ class Network(nn.Module):
         grid = self.grids.get(layer.name)
         if grid is None:
             return layer.neuron
-        theta = max(1, round(layer.neuron.v_th / grid.scale))
-        floor = None if layer.neuron.v_min is None else round(layer.neuron.v_min / grid.scale) * grid.scale
+        theta = quantize_threshold(layer.neuron.v_th, grid.scale, grid.v_max)
+        floor = None
+        if layer.neuron.v_min is not None:
+            floor = max(round(layer.neuron.v_min / grid.scale), -grid.v_max - 1) * grid.scale
         return replace(layer.neuron, v_th=theta * grid.scale, v_min=floor)
 
     def to_spec(self) -> NetworkSpec:
@@ -66,9 +74,11 @@ class Network(nn.Module):
         return replace(self.spec, layers=layers)
 
     def load_weights(self, spec: NetworkSpec) -> None:
-        """Take the weights of another spec of the same shape."""
+        """Take the weights of another spec of the same shape; raises SpecError where one does not fit."""
         with torch.no_grad():
             for name, parameter in self.weights.items():
                 source = spec.layer(name).weight
-                assert source is not None
+                if source is None or source.shape != tuple(parameter.shape):
+                    was = None if source is None else source.shape
+                    raise SpecError(f"layer {name!r}: weights of shape {was} do not fit {tuple(parameter.shape)}")
                 parameter.copy_(torch.from_numpy(source.copy()))

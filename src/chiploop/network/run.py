@@ -40,9 +40,14 @@ class Run:
     output: str
 
     @property
+    def outputs(self) -> Tensor:
+        """Output counts by window, [T, B, classes]; a map of classes is flattened."""
+        return self.counts[self.output].flatten(2)
+
+    @property
     def totals(self) -> Tensor:
         """Output counts over the whole run, [B, classes]."""
-        return self.counts[self.output].sum(0).flatten(1)
+        return self.outputs.sum(0)
 
 
 def apply_op(layer: LayerSpec, x: Tensor, weight: Tensor | None) -> Tensor:
@@ -75,7 +80,7 @@ def run_windows(network: Network, x: Tensor, *, observed: Observations = NOTHING
     potentials: dict[str, Tensor] = {}
 
     def fire(layer: LayerSpec, current: Tensor) -> Tensor:
-        steps = current.unflatten(0, x.shape[:2])
+        steps = current.unflatten(0, x.shape[:2])  # type: ignore[no-untyped-call]
         spikes, v = scan(
             network.neuron(layer),
             network.surrogate,

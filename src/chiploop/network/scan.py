@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from chiploop.errors import TrainingError
 from chiploop.network.inject import inject
 from chiploop.network.neuron import make_neuron
 from chiploop.network.spike import SpikesPerStep, count_spikes, surrogate_slope
@@ -66,7 +67,7 @@ class _Scan(torch.autograd.Function):
     def forward(
         ctx: Any, current: Tensor, counts: Tensor | None, v_seen: Tensor | None, c: _Constants
     ) -> tuple[Tensor, Tensor]:
-        before = torch.empty_like(current)  # potential before the reset: all that the surrogate needs
+        before = torch.empty_like(current)  # potential before floor and reset: all that the gradient needs
         spikes = torch.empty_like(current)
         after = torch.empty_like(current)
         v: Tensor | None = None
@@ -74,13 +75,12 @@ class _Scan(torch.autograd.Function):
             torch.mul(current[t], c.gain, out=before[t])
             if v is not None:
                 before[t].add_(v, alpha=c.keep)
-            if c.v_min is not None:
-                before[t].clamp_(min=c.v_min)
-            spikes[t] = count_spikes(before[t], c.v_th, c.per_step)
+            floored = before[t] if c.v_min is None else before[t].clamp(min=c.v_min)
+            spikes[t] = count_spikes(floored, c.v_th, c.per_step)
             if c.reset == "subtract":
-                torch.add(before[t], spikes[t], alpha=-c.v_th, out=after[t])
+                torch.add(floored, spikes[t], alpha=-c.v_th, out=after[t])
             else:
-                torch.mul(before[t], spikes[t] == 0, out=after[t])
+                torch.mul(floored, spikes[t] == 0, out=after[t])
             if v_seen is not None:
                 after[t] = v_seen[t]
             v = after[t]
@@ -96,17 +96,18 @@ class _Scan(torch.autograd.Function):
         carry = torch.zeros_like(before[0])
         for t in reversed(range(len(before))):
             carry = carry + grad_v[t]
-            slope = surrogate_slope(before[t], c.v_th, c.per_step, c.surrogate)
+            floored = before[t] if c.v_min is None else before[t].clamp(min=c.v_min)
+            slope = surrogate_slope(floored, c.v_th, c.per_step, c.surrogate)
             if c.reset == "subtract":
                 # s leaves through v as well: d v / d before = 1 - v_th slope
                 through_spike = torch.add(grad_spikes[t], carry, alpha=-c.v_th)
                 direct = carry
             else:
-                through_spike = torch.addcmul(grad_spikes[t], carry * (spikes[t] <= 1), before[t], value=-1.0)
+                through_spike = torch.addcmul(grad_spikes[t], carry * (spikes[t] <= 1), floored, value=-1.0)
                 direct = carry * (spikes[t] == 0)
             grad_before = torch.addcmul(direct, through_spike, slope)
             if c.v_min is not None:
-                grad_before.mul_(before[t] > c.v_min)
+                grad_before.mul_(before[t] >= c.v_min)
             torch.mul(grad_before, c.gain, out=grad_current[t])
             carry = grad_before.mul_(c.keep) if c.keep != 1.0 else grad_before
         return grad_current, None, None, None
@@ -123,13 +124,17 @@ def scan(
 ) -> tuple[Tensor, Tensor]:
     """Run a neuron layer over [T, B, ...] currents in one fused operation; the same numbers as `scan_plain`.
 
-    Only the potentials before reset are kept for the backward pass (and the spikes, for a reset to zero). At a
-    potential exactly on the floor the gradient is 0.
+    Only the potentials before floor and reset are kept for the backward pass (and the spikes, for a reset to zero).
+    Below the floor the gradient is 0, on it 1, as torch's clamp has it: a neuron at rest on a floor of 0 still learns.
+    Raises TrainingError where observed values have another shape than the layer.
     """
     keep, gain = 1.0, 1.0
     if spec.tau_us is not None:
         keep = math.exp(-dt_us / spec.tau_us)
         gain = 1.0 - keep
     constants = _Constants(keep, gain, spec.v_th, spec.v_min, spec.reset, spec.spikes_per_step, surrogate)
-    spikes, potentials = _Scan.apply(current, counts, v, constants)
+    for name, seen in (("counts", counts), ("potentials", v)):
+        if seen is not None and seen.shape != current.shape:
+            raise TrainingError(f"observed {name} {tuple(seen.shape)} do not fit the layer's {tuple(current.shape)}")
+    spikes, potentials = _Scan.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
     return spikes, potentials

@@ -55,5 +55,5 @@ def spike(v: Tensor, v_th: float, per_step: SpikesPerStep, surrogate: Surrogate)
     >>> spike(v, 1.0, "all", Triangle()).tolist()
     [0.0, 1.0, 2.0]
     """
-    spikes: Tensor = _Spike.apply(v, v_th, per_step, surrogate)
+    spikes: Tensor = _Spike.apply(v, v_th, per_step, surrogate)  # type: ignore[no-untyped-call]
     return spikes
