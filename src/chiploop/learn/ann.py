@@ -7,9 +7,8 @@ from typing import Literal
 
 from chiploop.learn.batch import Batch
 from chiploop.learn.executor import Executor, choose_grids
-from chiploop.learn.loss import LOSSES
 from chiploop.learn.method import METHODS, MethodOptions, StepResult
-from chiploop.learn.penalty import activity_penalty
+from chiploop.learn.objective import objective
 from chiploop.network.network import Network
 from chiploop.network.run import run_frame
 
@@ -35,11 +34,7 @@ class ANN:
         """Return the loss of one batch."""
         o = self.options
         run = run_frame(network, batch.x.sum(0), whole_counts=o.whole_counts)
-        loss = LOSSES.get(o.loss)(run.counts[run.output], batch.labels, o.temperature)
-        if o.activity:
-            hidden = {name: o.max_rate for name in run.counts if name != run.output}
-            loss = loss + o.activity * activity_penalty(run.counts, hidden)
-        return StepResult(loss=loss, outputs=run.totals.detach())
+        return StepResult(loss=objective(run, batch.labels, o), outputs=run.totals.detach())
 
 
 @METHODS.register("ann")

@@ -32,11 +32,13 @@ def balance_thresholds(network: Network, x: Tensor, *, target: float) -> None:
 def normalize_by_data(network: Network, x: Tensor, *, percentile: float, gain: float) -> NetworkSpec:
     """Return the network with every layer's weights rescaled so that its largest count equals the input's, times gain.
 
-        W_l <- W_l lambda_(l-1) / lambda_l gain_l,  lambda_l the percentile of the layer's activations, lambda_0 the input's
+        W_l <- W_l f_l / f_(l-1),   f_l = gain lambda_0 / lambda_l,   f_0 = 1
 
-    ReLU is homogeneous, so the analogue network's decisions do not change; the spiking one gets as many spikes in every
-    layer as its input has, and so neither starves nor saturates. `gain` enters once, in the first layer. Diehl et
-    al. 2015 (maximum); Rueckauer et al. 2017 (percentile). x [B, C, H, W] counts over the whole sample.
+    lambda_l is the percentile of the layer's positive activations, lambda_0 that of the input. ReLU is homogeneous, so
+    the analogue network's decisions do not change; the spiking one gets as many spikes in every layer as its input
+    has, and so neither starves nor saturates. `gain` enters once, in the first layer. Diehl et al. 2015 (maximum);
+    Rueckauer et al. 2017 (percentile). x [B, C, H, W] counts over the whole sample. Raises TrainingError for a layer
+    that never responds.
     """
     counts = run_frame(network, x).counts
     previous = _percentile(x, percentile) * gain

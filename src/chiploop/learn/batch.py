@@ -73,9 +73,9 @@ class Samples:
         events = [self.events(p) for p in positions]
         if transform is not None:
             events = [transform(p, e) for p, e in zip(positions, events, strict=True)]
-        counts = rasterize_batch(events, self.edges_us).counts
+        counts = rasterize_batch(events, self.edges_us, dtype=np.uint16).counts  # a hot pixel passes 255
         labels = torch.from_numpy(self.labels[list(positions)])
-        return Batch(tuple(events), torch.from_numpy(counts).float(), labels, tuple(self.edges_us.tolist()))
+        return Batch(tuple(events), torch.from_numpy(counts.astype(np.float32)), labels, tuple(self.edges_us.tolist()))
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:
         """Yield all samples in order."""

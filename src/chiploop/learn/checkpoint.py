@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -13,6 +14,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from chiploop import atomic
+from chiploop.digest import digest
 from chiploop.errors import DataError, TrainingError
 
 
@@ -44,11 +46,12 @@ class Checkpoint:
         """Write the file atomically."""
         groups = {"weights": self.weights, "best": self.best, "moments": self.moments}
         tensors = {f"{group}/{k}": v.detach().contiguous() for group, table in groups.items() for k, v in table.items()}
-        header = {
+        header: dict[str, Any] = {
             "identity": self.identity,
             "history": [asdict(epoch) for epoch in self.history],
             "best_epoch": self.best_epoch,
         }
+        header["digest"] = _digest(header, tensors)
         atomic.write_bytes(path, save_tensors(tensors, metadata={"chiploop": json.dumps(header)}))
 
 
@@ -61,8 +64,11 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
         tensors = load_tensors(content)
         size = int.from_bytes(content[:8], "little")
         header = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["chiploop"])
+        promised = header.pop("digest")
+        if promised != _digest(header, tensors):
+            raise ValueError("its content does not have the digest that it was written with")
         history = tuple(Epoch(**epoch) for epoch in header["history"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"checkpoint {path} is damaged ({error}); delete it to train from the start") from error
     if header["identity"] != identity:
         raise TrainingError(
@@ -81,6 +87,11 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
         history=history,
         best_epoch=int(header["best_epoch"]),
     )
+
+
+def _digest(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
+    """Return what tells a whole file from a damaged one (safetensors itself has no checksum)."""
+    return digest([header, {name: tensor.cpu().numpy() for name, tensor in tensors.items()}])
 
 
 def adam_moments(optimizer: torch.optim.Adam, names: list[str]) -> dict[str, Tensor]:

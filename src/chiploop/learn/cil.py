@@ -5,14 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
-
 from chiploop.errors import TrainingError
 from chiploop.learn.batch import Batch
 from chiploop.learn.executor import DeviceExecutor, Executor, choose_grids
-from chiploop.learn.loss import LOSSES
 from chiploop.learn.method import METHODS, MethodOptions, StepResult
-from chiploop.learn.penalty import activity_penalty
+from chiploop.learn.objective import objective
 from chiploop.learn.plan import PLANS
 from chiploop.network.network import Network
 from chiploop.network.run import NOTHING, Observations, Run, run_frame, run_windows
@@ -48,9 +45,9 @@ class CIL:
         plan = PLANS[o.plan]
         seen = self.executor.observe(network, batch, plan, clocked=self.model == "windows")
         run = self._run(network, batch, seen.observations)
-        loss = self._loss(run, batch.labels)
+        loss = objective(run, batch.labels, o)
         if o.joint:
-            loss = loss + o.joint * self._loss(self._run(network, batch, NOTHING), batch.labels)
+            loss = loss + o.joint * objective(self._run(network, batch, NOTHING), batch.labels, o)
         return StepResult(
             loss=loss,
             outputs=run.totals.detach(),
@@ -63,14 +60,6 @@ class CIL:
         if self.model == "windows":
             return run_windows(network, batch.x, observed=observed)
         return run_frame(network, batch.x.sum(0), whole_counts=self.options.whole_counts, observed=observed)
-
-    def _loss(self, run: Run, labels: Tensor) -> Tensor:
-        o = self.options
-        loss = LOSSES.get(o.loss)(run.counts[run.output], labels, o.temperature)
-        if o.activity:
-            hidden = {name: o.max_rate for name in run.counts if name != run.output}
-            loss = loss + o.activity * activity_penalty(run.counts, hidden)
-        return loss
 
 
 def _require(executor: Executor | None) -> Executor:

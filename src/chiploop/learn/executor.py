@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from chiploop.chip.compile import compile as compile_program
 from chiploop.chip.compile import with_weights
@@ -43,12 +44,20 @@ class Executor(Protocol):
 
 @dataclass(slots=True)
 class ModelExecutor:
-    """The synchronous network itself: with it in the loop, every method is its plain self, bit for bit."""
+    """The synchronous network itself: with it in the loop, every method is its plain self, bit for bit.
+
+    `whole_counts` as in the method that observes through it.
+    """
+
+    whole_counts: bool = False
 
     def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
         """Return what the model computes."""
         with torch.no_grad():
-            run = run_windows(network, batch.x) if clocked else run_frame(network, batch.x.sum(0))
+            if clocked:
+                run = run_windows(network, batch.x)
+            else:
+                run = run_frame(network, batch.x.sum(0), whole_counts=self.whole_counts)
         names = plan.names(network.spec)
         v = {name: run.v[name] for name in names} if plan.v and clocked else {}
         return Seen(observations=Observations(counts={name: run.counts[name] for name in names}, v=v))
@@ -58,7 +67,8 @@ class ModelExecutor:
 class DeviceExecutor:
     """A device: the network is quantised, loaded and run on the events themselves.
 
-    `scales` fixes the integer grids between calls of `choose_grids`, so that a step costs a rounding and no search.
+    `scales` fixes the integer grids between calls of `choose_grids` (the first of which is made at need), so that a
+    step costs a rounding and no search.
     """
 
     device: Device
@@ -71,11 +81,13 @@ class DeviceExecutor:
     def choose_grids(self, network: Network) -> dict[str, Grid]:
         """Choose the scale of every layer for the weights of this moment, and keep it."""
         self.scales = {name: grid.scale for name, grid in choose_grids(network, self.scheme).items()}
-        return {name: Grid(scale, self.scheme.q_max) for name, scale in self.scales.items()}
+        return {name: Grid(scale, self.scheme.q_max, self.scheme.v_max) for name, scale in self.scales.items()}
 
     def load(self, network: Network) -> Program:
         """Quantise the weights of this moment and load them."""
-        quant = quantize(network.to_spec(), self.scheme, scales=self.scales or None)
+        if not self.scales:
+            self.choose_grids(network)
+        quant = quantize(network.to_spec(), self.scheme, scales=self.scales)
         if self._program is None:
             self._program = compile_program(quant, self.profile, spikes_per_update=self.spikes_per_update)
         else:
@@ -95,15 +107,12 @@ class DeviceExecutor:
         counts = {name: _to_torch(trace.counts[name], network, name) for name in names}
         v = {}
         if plan.v and clocked:
-            v = {n: _to_torch(trace.potentials[n], network, n).mul_(self._scale(n)) for n in names}
+            v = {n: _to_torch(trace.potentials[n], network, n).mul_(self.scales[n]) for n in names}
         seconds = time.perf_counter() - begin
         observations = Observations(counts=counts, v=v)
         return Seen(
             observations=observations, seconds=seconds, synops=trace.total("synops"), lost=int(trace.lost.sum())
         )
-
-    def _scale(self, name: str) -> float:
-        return self.scales[name]
 
 
 def choose_grids(network: Network, scheme: IntScheme) -> dict[str, Grid]:
@@ -112,11 +121,11 @@ def choose_grids(network: Network, scheme: IntScheme) -> dict[str, Grid]:
     for layer in network.spec.spiking:
         assert layer.neuron is not None
         weight = network.weights[layer.name].detach().cpu().numpy()
-        grids[layer.name] = Grid(choose_scale(weight, layer.neuron.v_th, scheme), scheme.q_max)
+        grids[layer.name] = Grid(choose_scale(weight, layer.neuron.v_th, scheme), scheme.q_max, scheme.v_max)
     return grids
 
 
-def _to_torch(array: np.ndarray, network: Network, name: str) -> torch.Tensor:  # type: ignore[type-arg]
+def _to_torch(array: NDArray[Any], network: Network, name: str) -> torch.Tensor:
     """Return [T, B, C, H, W] as float, in the layer's own shape (a fully connected layer has no map)."""
     out = torch.from_numpy(array.astype(np.float32))
     return out.flatten(2) if len(network.spec.layer(name).out_shape) == 1 else out

@@ -95,8 +95,11 @@ def fit(
     """Train in place; return the history, the network having the selected weights.
 
     After every epoch all of it is written to `checkpoint`; called again with the same arguments, training resumes there
-    and ends in the same bits. Raises TrainingError when the loss is not a number.
+    and ends in the same bits. Raises TrainingError when there is nothing to train on, and when the loss or the gradient
+    is not a number (the checkpoint of the epoch before stays).
     """
+    if not len(train):
+        raise TrainingError("there is no training sample; give the training part a larger share, or more data")
     watcher: Progress = progress if progress is not None else Silent()
     names = list(network.weights)
     optimizer = torch.optim.Adam(
@@ -110,13 +113,13 @@ def fit(
         restore_adam(optimizer, names, saved.moments)
         history, best, best_epoch = list(saved.history), saved.best, saved.best_epoch
     for number in range(len(history), options.epochs):
-        if options.patience is not None and number - 1 - best_epoch >= options.patience:
+        if options.patience is not None and history and number - 1 - _best_of(history) >= options.patience:
             break
         done = _epoch(method, network, optimizer, train, options, seed, number, watcher)
         done_score = score(network)
-        if not options.select or best_epoch < 0 or done_score >= history[best_epoch].score:
-            best, best_epoch = _snapshot(network), number
         history.append(Epoch(epoch=number, score=done_score, **done))
+        if not options.select or _best_of(history) == number:
+            best, best_epoch = _snapshot(network), number
         watcher.epoch(history[-1])
         if checkpoint is not None:
             moments = adam_moments(optimizer, names)
@@ -158,11 +161,13 @@ def _epoch(
         loss = float(result.loss.detach())
         if not math.isfinite(loss):
             raise TrainingError(f"epoch {number}, batch {i}: the loss is {loss}; lower lr (now {options.lr:g}) or clip")
-        result.loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), options.clip)
+        torch.autograd.backward(result.loss)
+        norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), options.clip))
+        if not math.isfinite(norm):
+            raise TrainingError(f"epoch {number}, batch {i}: the gradient's norm is {norm}; lower lr ({options.lr:g})")
         optimizer.step()
         loss_sum += loss * len(batch.labels)
-        right += int((result.outputs.argmax(1) == batch.labels).sum())
+        right += count_right(result.outputs, batch.labels)
         chip_seconds += result.chip_seconds
         synops += result.synops
         watcher.step(step + 1, planned, loss)
@@ -185,6 +190,21 @@ def schedule(done: float, warmup: float, final: float) -> float:
         return done / warmup
     along = (done - warmup) / (1.0 - warmup)
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * along))
+
+
+def count_right(outputs: Tensor, labels: Tensor) -> int:
+    """Return how many rows of outputs [B, classes] have their largest value at the label alone: a tie is wrong.
+
+    >>> count_right(torch.tensor([[0.0, 2.0], [1.0, 1.0]]), torch.tensor([1, 0]))
+    1
+    """
+    alone = (outputs == outputs.amax(1, keepdim=True)).sum(1) == 1
+    return int(((outputs.argmax(1) == labels) & alone).sum())
+
+
+def _best_of(history: list[Epoch]) -> int:
+    """Return the number of the epoch with the best score, the latest of equals."""
+    return max(range(len(history)), key=lambda i: (history[i].score, i))
 
 
 def _snapshot(network: Network) -> dict[str, Tensor]:
