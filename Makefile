@@ -11,7 +11,6 @@
 # Variables: PYTHON=python3.12 chooses the interpreter, VENV=folder the environment, PROGRAM=file and DATASET=name what
 # `make bench` runs, RECORDS=folder the records that `make docs` reads, PYTEST_ARGS=... what pytest is told besides.
 
-SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
@@ -54,7 +53,7 @@ toolchain:
 	  exit 1; }
 
 $(CREATED): | toolchain
-	@if [ "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" != "$(VERSION)" ]; then \
+	@if [ "$$($(BIN)/python -c 'import pip, sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" != "$(VERSION)" ]; then \
 	  echo "making a virtual environment in $(VENV) (Python $(VERSION))"; $(PYTHON) -m venv --clear "$(VENV)"; fi
 	@rm -f $(VENV)/.created-* && touch $@
 
