@@ -35,9 +35,11 @@ class Made:
     figures: tuple[Figure, ...]
 
 
-def make_record(seed: int, *, methods: tuple[str, ...] = tuple(SHARES), name: str = "nmnist-table") -> RunRecord:
+def make_record(
+    seed: int, *, methods: tuple[str, ...] = tuple(SHARES), name: str = "nmnist-table", n_events: int = 4_000
+) -> RunRecord:
     """Return the record of one seed."""
-    made = [_make(method, seed) for method in methods]
+    made = [_make(method, seed, n_events) for method in methods]
     return RunRecord(
         id=f"{name}-s{seed}", recipe={"name": name, "seed": seed, "data": {"name": "nmnist", "n_train": 800}},
         recipe_hash=f"{seed:064x}", seed=seed, code=Code(commit="0123456789abcdef" * 2 + "01234567", dirty=False),
@@ -49,7 +51,7 @@ def make_record(seed: int, *, methods: tuple[str, ...] = tuple(SHARES), name: st
     )
 
 
-def _make(method: str, seed: int) -> Made:
+def _make(method: str, seed: int, n_events: int) -> Made:
     rng = stream(seed, "store", method)
     labels = rng.integers(10, size=N)
     decisions = {where: _decisions(rng, labels, share) for where, share in SHARES[method].items()}
@@ -65,7 +67,7 @@ def _make(method: str, seed: int) -> Made:
         )
     seconds = float(rng.uniform(40, 90))
     metrics.append(Metric(name="train_seconds", value=seconds, unit="s", how="measured", method=method, seed=seed))
-    return Made(tuple(metrics), _figures(method, rng))
+    return Made(tuple(metrics), _figures(method, rng, n_events))
 
 
 def _decisions(rng: np.random.Generator, labels: np.ndarray, share: float) -> Decisions:
@@ -77,13 +79,13 @@ def _decisions(rng: np.random.Generator, labels: np.ndarray, share: float) -> De
     return decide(counts)
 
 
-def _figures(method: str, rng: np.random.Generator) -> tuple[Figure, ...]:
+def _figures(method: str, rng: np.random.Generator, n_events: int) -> tuple[Figure, ...]:
     spread = rng.laplace(scale=0.1, size=640) if method == "bptt" else rng.uniform(-0.4, 0.4, size=640)
     epochs = np.arange(1, 9)
     n_out = 60
     inputs = Events.from_columns(
-        np.sort(rng.integers(300_000, size=4_000)), rng.integers(2, size=4_000),
-        *rng.normal(17, 5, size=(2, 4_000)).clip(0, 33).astype(int), SensorShape(2, 34, 34),
+        np.sort(rng.integers(300_000, size=n_events)), rng.integers(2, size=n_events),
+        *rng.normal(17, 5, size=(2, n_events)).clip(0, 33).astype(int), SensorShape(2, 34, 34),
     )
     classes = np.where(rng.random(n_out) < 0.7, 3, rng.integers(10, size=n_out))
     outputs = Events.from_columns(

@@ -35,7 +35,7 @@ def block_markdown(block: Block) -> str:
         return f"### {block.text}"
     if isinstance(block, Table):
         return block.to_markdown()
-    images = "\n".join(f"![{plot.alt}]({FIGURES}/{plot.name}.svg)" for plot in _plots(block))
+    images = "\n".join(f"![{_alt(plot)}]({FIGURES}/{plot.name}.svg)" for plot in _plots(block))
     caption = block.caption if isinstance(block, Panels) else ""
     return f"{images}\n\n{caption}" if caption else images
 
@@ -44,6 +44,11 @@ def render_blocks(records: Sequence[RunRecord]) -> list[tuple[str, Section, Sequ
     """Return every section that has something to show, with its blocks, in the order of the page."""
     found = [(name, section, section.blocks(records)) for name, section in sections()]
     return [(name, section, blocks) for name, section, blocks in found if blocks]
+
+
+def _alt(plot: Plot) -> str:
+    """Intervals have brackets, which would end the text early."""
+    return plot.alt.replace("[", "(").replace("]", ")")
 
 
 def _plots(block: Block) -> tuple[Plot, ...]:

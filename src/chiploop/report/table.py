@@ -18,11 +18,12 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Column:
-    """A column's title and side; `unit` stands in the title where given."""
+    """A column's title and side; `unit` stands in the title where given. `wraps` lets a page break long cells."""
 
     title: str
     unit: str = ""
     align: Literal["left", "right"] = "right"
+    wraps: bool = False
 
     @property
     def heading(self) -> str:

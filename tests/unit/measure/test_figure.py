@@ -17,6 +17,10 @@ GOOD: dict[str, dict[str, object]] = {
     "learning-curve": {"epoch": [1, 2], "train_loss": [2.0, 1.0], "validation": {"chip": [None, 0.5]}},
     "layer-correlation": {"layers": ["a"], "correlation": [None]},
     "rates": {"layers": ["a"], "spikes_per_sample": [3.0]},
+    "windows": {
+        "windows": [1, 10], "accuracy": [0.5, 0.9], "agreement": [0.5, 0.8], "relative_counts": [[0.5], [0.9]],
+        "layers": ["a"], "chip_accuracy": 0.9,
+    },
     "quantisation": {"layers": ["a"], "scale": [0.1], "snr_db": [30.0], "clipped": [0.0], "zeroed": [0.5]},
 }
 

@@ -43,8 +43,9 @@ def _plot(shown: Sequence[Shown]) -> Plot:
         axes.set_ylim(top=1.03)
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
+    methods = ", ".join(item.title for item in shown)
     return panel(
-        paint, name="correlation", alt="Correlation of modelled and observed counts by layer and method", title="",
+        paint, name="correlation", alt=f"Correlation of modelled and observed counts by layer: {methods}", title="",
         x="layer", y="correlation", size=WIDE,
     )
 

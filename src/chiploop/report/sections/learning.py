@@ -37,7 +37,8 @@ def _plot(item: Shown, number: int) -> Plot:
         below.set_ylabel("accuracy (%)")
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-    last = ", ".join(f"{place} {100 * row[-1]:.1f} %" for place, row in data["validation"].items() if row and row[-1])
+    ends = {place: row[-1] for place, row in data["validation"].items() if row and row[-1] is not None}
+    last = ", ".join(f"{place} {100 * value:.1f} %" for place, value in ends.items())
     alt = f"Learning curve of {item.title}, {len(data['epoch'])} epochs; at the end {last or 'not validated'}"
     return draw(paint, name=f"learning-{number}", alt=alt, size=_SIZE)
 

@@ -20,7 +20,7 @@ _MEANING = {
 
 @section("origins", title="How the numbers came about", order=100)
 def origins(records: Sequence[RunRecord]) -> Sequence[Block]:
-    """Metrics by origin, with their units."""
+    """One row an origin, with the numbers that have it."""
     metrics = [metric for record in records for metric in record.metrics]
     if not metrics:
         return []
@@ -28,9 +28,10 @@ def origins(records: Sequence[RunRecord]) -> Sequence[Block]:
     metrics += [metric for metric in PAPER if metric.method in methods]  # shown in the table of results
     rows = []
     for how in HOWS:
-        names = list(dict.fromkeys((m.name, m.unit) for m in metrics if m.how == how))
-        rows += [row(_title(name), unit, how, _MEANING[how]) for name, unit in names]
-    columns = tuple(Column(title, align="left") for title in ("Number", "Unit", "Origin", "Meaning"))
+        names = dict.fromkeys(_title(m.name) for m in metrics if m.how == how)
+        if names:
+            rows.append(row(how, ", ".join(names), _MEANING[how]))
+    columns = tuple(Column(title, align="left", wraps=title != "Origin") for title in ("Origin", "Numbers", "Meaning"))
     blocks: list[Block] = [Table(columns, tuple(rows))]
     if any(metric.ties == "potential" for metric in metrics):
         blocks.append(Text("Some accuracies break ties by the membrane potential of the output; their rows say so."))

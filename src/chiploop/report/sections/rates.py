@@ -49,7 +49,8 @@ def _plot(shown: Sequence[Shown], column: str, label: str) -> Plot:
         axes.grid(visible=False, axis="x")
         axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
+    methods = ", ".join(item.title for item in shown)
     return panel(
-        paint, name=f"rates-{column.split('_', maxsplit=1)[0]}", alt=f"{label} by layer and method", title="",
+        paint, name=f"rates-{column.split('_', maxsplit=1)[0]}", alt=f"{label} by layer: {methods}", title="",
         x="layer", y=label, size=WIDE,
     )
