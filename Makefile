@@ -36,7 +36,7 @@ TOOLS := $(VENV)/.installed-tools
 SOURCES := pyproject.toml CMakeLists.txt constraints-dev.txt $(wildcard cpp/*)
 
 # Every pip call goes through here: without the constraint, pip may choose another torch than the numbers were made with.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints-dev.txt
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints-dev.txt
 
 .PHONY: help demo test bench docs check lint wheel clean toolchain
 help:
@@ -91,7 +91,7 @@ docs: $(INSTALLED)
 	@$(BIN)/python docs/generate.py --records $(RECORDS)
 
 wheel: $(CREATED) $(SOURCES)
-	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@$(BIN)/python -m pip wheel -qq --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls -t dist/*.whl | head -1
 
 clean:
