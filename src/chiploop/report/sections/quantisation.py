@@ -22,7 +22,7 @@ def quantisation(records: Sequence[RunRecord]) -> Sequence[Block]:
             data["layers"], data["scale"], data["snr_db"], data["clipped"], data["zeroed"], strict=True
         ):
             shares = (percent(clipped, digits=2), percent(zeroed, digits=2))
-            rows.append(row(name, layer, f"{scale:.3g}", Cell() if snr is None else Cell(real(snr, 1)), *shares))
+            rows.append(row(name, layer, f"{scale:#.3g}", Cell() if snr is None else Cell(real(snr, 1)), *shares))
             name = ""
     columns = (
         Column("Method", align="left"), Column("Layer", align="left"), Column("Scale"), Column("SNR", "dB"),
