@@ -14,6 +14,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bind_scan.h"
 #include "chip.h"
 
 namespace nb = nanobind;
@@ -217,4 +218,6 @@ NB_MODULE(_core, module) {
       .def("run", &run, "stream"_a.noconvert(), "edges"_a.noconvert(), "sinks"_a, "spikes"_a)
       .def("run_batch", &run_batch, "batch"_a.noconvert(), "edges"_a.noconvert(), "sinks"_a, "threads"_a)
       .def("reset", &Chip::reset);
+
+  bind_scan(module);
 }

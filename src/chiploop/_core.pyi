@@ -1,6 +1,7 @@
 """The compiled chip simulator (cpp/bind.cc)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,3 +43,44 @@ class Chip:
 
     def reset(self) -> None:
         """Bring every state to zero."""
+
+class ScanNeuron:
+    """A neuron's constants for the fused scans (cpp/scan.h)."""
+
+    def __init__(
+        self,
+        *,
+        keep: float,
+        gain: float,
+        v_th: float,
+        v_min: float | None,
+        reset_to_zero: bool,
+        all_spikes: bool,
+        slope: str,
+        shape: float,
+    ) -> None: ...
+
+def scan_forward(
+    neuron: ScanNeuron,
+    *,
+    current: Any,
+    v_seen: Any | None,
+    before: Any,
+    spikes: Any | None,
+    after: Any,
+    steps: int,
+    threads: int,
+) -> None:
+    """Run a neuron layer over time; arrays are flat float32, time slowest."""
+
+def scan_backward(
+    neuron: ScanNeuron,
+    *,
+    before: Any,
+    grad_spikes: Any,
+    grad_v: Any | None,
+    grad_current: Any,
+    steps: int,
+    threads: int,
+) -> None:
+    """Run the gradient back through time."""

@@ -23,6 +23,7 @@ FIGURE_KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "layer-correlation": (("layers", "correlation"), ()),
     "rates": (("layers", "spikes_per_sample"), ()),
     "quantisation": (("layers", "scale", "snr_db", "clipped", "zeroed"), ()),
+    "windows": (("windows", "accuracy", "agreement", "relative_counts"), ("layers", "chip_accuracy")),
 }
 RASTER_COLUMNS = ("t_us", "address", "polarity")
 DEFAULT_BINS = 61  # odd, so that zero falls into the middle of a bin and not on an edge
@@ -41,6 +42,8 @@ class Figure:
     - layer-correlation: layers, correlation (None where a layer never varies); optionally modelled, observed (means)
     - rates: layers, spikes_per_sample; optionally synops_per_sample, neurons
     - quantisation: layers, scale, snr_db, clipped, zeroed (shares)
+    - windows: windows, accuracy, agreement (with the chip's decisions), relative_counts (one list by layer for each
+      number of windows: counts over the chip's), layers, chip_accuracy
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")

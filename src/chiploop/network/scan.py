@@ -1,8 +1,8 @@
 """A neuron layer over time: the plain loop, and one fused operation with a hand-written gradient.
 
 `scan_plain` is the definition: `Neuron.step` in a loop, injection between steps, autograd for the rest. `scan` is what
-training runs: the same numbers, with no graph inside and only what the gradient needs kept. Tests hold one against
-the other.
+training runs: the same numbers, with no graph inside and only what the gradient needs kept; on a processor in float32
+it goes through the compiled core. Tests hold each against the others.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from chiploop.errors import TrainingError
+from chiploop.network.compiled_scan import can_compile, compiled_neuron, scan_compiled
 from chiploop.network.inject import inject
 from chiploop.network.neuron import make_neuron
 from chiploop.network.spike import SpikesPerStep, count_spikes, surrogate_slope
@@ -136,5 +137,8 @@ def scan(
     for name, seen in (("counts", counts), ("potentials", v)):
         if seen is not None and seen.shape != current.shape:
             raise TrainingError(f"observed {name} {tuple(seen.shape)} do not fit the layer's {tuple(current.shape)}")
+    compiled = compiled_neuron(spec, surrogate, keep=keep, gain=gain) if can_compile(current) else None
+    if compiled is not None:
+        return scan_compiled(compiled, current, counts, v)
     spikes, potentials = _Scan.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
     return spikes, potentials

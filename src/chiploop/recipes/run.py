@@ -20,6 +20,7 @@ from chiploop.recipes.evaluate import deploy, metrics_of
 from chiploop.recipes.prepare import Parts, prepare
 from chiploop.recipes.recipe import Recipe
 from chiploop.recipes.series import figures_of, if_response
+from chiploop.recipes.windows import windows_figure
 from chiploop.recipes.train import Trained, initial_network, scheme_of, train_row
 
 
@@ -29,8 +30,8 @@ class Watcher(Protocol):
     def stage(self, title: str) -> None:
         """Called when something begins."""
 
-    def training(self, title: str) -> Progress:
-        """Return the progress of a row's training."""
+    def training(self, title: str, epochs: int) -> Progress:
+        """Return the progress of a row's training, planned to last so many epochs."""
 
     def samples(self, title: str, total: int) -> None:
         """Called when `total` samples are about to be run through a row's places."""
@@ -48,7 +49,7 @@ class Unwatched:
     def stage(self, title: str) -> None:
         """Say nothing."""
 
-    def training(self, title: str) -> Progress:
+    def training(self, title: str, epochs: int) -> Progress:
         """Return progress that says nothing."""
         return Silent()
 
@@ -97,7 +98,7 @@ def _run_seed(
     done: dict[str, Trained] = {}
     for name, row in recipe.learn.items():
         trained = train_row(
-            recipe, name, parts, done, seed=seed, folder=folder, progress=watcher.training(f"seed {seed}: {name}")
+            recipe, name, parts, done, seed=seed, folder=folder, progress=watcher.training(f"seed {seed}: {name}", row.epochs)
         )
         done[name] = trained
         stages.append(
@@ -111,6 +112,8 @@ def _run_seed(
         row_metrics = metrics_of(deployed, seed=seed)
         place = "chip" if row.method.startswith("cil") else "software"
         figures.extend(figures_of(recipe, deployed, parts.test, place=place))
+        if trained.model == "windows" and recipe.network.neuron == "if":
+            figures.append(windows_figure(deployed, parts.test))
         tree.write(folder / f"{name}.program.safetensors", deployed.program)
         artefacts = {"quantised": deployed.quant.digest, "program": deployed.program.digest}
         stages.append(

@@ -67,7 +67,7 @@ def after_reset(v: Tensor, s: Tensor, v_th: float, reset: Literal["subtract", "z
 
 @NEURONS.register("if")
 def make_if(spec: NeuronSpec, surrogate: Surrogate) -> IF:
-    """Return the neuron of a description."""
+    """Return integrate-and-fire: V <- V + z; what the chip has."""
     return IF(
         v_th=spec.v_th, v_min=spec.v_min, reset=spec.reset, spikes_per_step=spec.spikes_per_step, surrogate=surrogate
     )

@@ -63,7 +63,7 @@ class LIF:
 
 @NEURONS.register("lif")
 def make_lif(spec: NeuronSpec, surrogate: Surrogate) -> LIF:
-    """Return the neuron of a description."""
+    """Return leaky integrate-and-fire: V <- alpha V + (1 - alpha) z; software only, the chip has no such leak."""
     assert spec.tau_us is not None  # NeuronSpec's own invariant
     return LIF(
         tau_us=spec.tau_us,
