@@ -56,6 +56,11 @@ class VirtualDevice:
         """What the device is."""
         return DeviceInfo(name="virtual", kind="simulated")
 
+    @property
+    def isa(self) -> str:
+        """Instruction set that the compiled core uses: avx2 or portable."""
+        return str(self._module.best_isa()) if self._isa == "auto" else self._isa
+
     def load(self, program: Program) -> None:
         """Take a program; the state is reset. Raises DeviceError unless the program is a chain."""
         require_chain(program)

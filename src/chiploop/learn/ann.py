@@ -39,6 +39,6 @@ class ANN:
 
 @METHODS.register("ann")
 def make_ann(options: MethodOptions, executor: Executor | None) -> ANN:
-    """Return the method; it needs no executor."""
+    """Return the analogue network on whole samples, to be converted: the CNN rows; it needs no executor."""
     del executor
     return ANN(options=options)

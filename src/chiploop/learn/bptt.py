@@ -33,6 +33,6 @@ class BPTT:
 
 @METHODS.register("bptt")
 def make_bptt(options: MethodOptions, executor: Executor | None) -> BPTT:
-    """Return the method; it needs no executor."""
+    """Return the spiking network over windows, by surrogate gradients, no chip in the loop; it needs no executor."""
     del executor
     return BPTT(options=options)

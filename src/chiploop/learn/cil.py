@@ -70,11 +70,11 @@ def _require(executor: Executor | None) -> Executor:
 
 @METHODS.register("cil-ann")
 def make_cil_ann(options: MethodOptions, executor: Executor | None) -> CIL:
-    """Return CIL-SPL with ANN-to-SNN."""
+    """Return CIL-SPL with ANN-to-SNN: observed on the chip, gradients through the analogue network."""
     return CIL(options=options, executor=_require(executor), model="frame")
 
 
 @METHODS.register("cil-bptt")
 def make_cil_bptt(options: MethodOptions, executor: Executor | None) -> CIL:
-    """Return CIL-SPL with BPTT."""
+    """Return CIL-SPL with BPTT: observed on the chip, gradients through the spiking network over windows."""
     return CIL(options=options, executor=_require(executor), model="windows")

@@ -209,7 +209,7 @@ def read_recipe(name_or_path: str, changes: list[str] | None = None) -> Recipe:
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:
-        raise RecipeError(f"{where}: {_explain(error)}") from error
+        raise RecipeError(f"{where}: {_explain(error, _rows(plain))}") from error
 
 
 def _read_toml(name_or_path: str) -> tuple[dict[str, Any], str]:
@@ -233,7 +233,8 @@ def _apply(plain: dict[str, Any], change: str) -> None:
     if not sign or not all(keys):
         raise RecipeError(f"--set {change!r}: write key=value, with dots for tables, such as learn.bptt.epochs=3")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        parsed = tomllib.loads(f"value = {text}")
+        value = parsed["value"] if len(parsed) == 1 else text
     except tomllib.TOMLDecodeError:
         value = text  # a bare word is a string
     table = plain
@@ -247,18 +248,33 @@ def _apply(plain: dict[str, Any], change: str) -> None:
         table[keys[-1]] = value
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, rows: list[str]) -> str:
     parts = []
     for one in error.errors(include_url=False):
         where = ".".join(str(part) for part in one["loc"])
         if one["type"] == "extra_forbidden":
             parts.append(f"unknown key {where!r}: {nearest(str(one['loc'][-1]), _keys_at(one['loc'][:-1]))}")
+        elif one["type"] == "missing":
+            parts.append(_explain_missing(one["loc"], where, rows))
         elif one["type"] == "value_error":
             parts.append(str(one["ctx"]["error"]))
         else:
             shown = json.dumps(one["input"], default=str)
             parts.append(f"{where}: {one['msg'][0].lower()}{one['msg'][1:]} (it is {shown})" if where else one["msg"])
     return "; ".join(parts)
+
+
+def _rows(plain: dict[str, Any]) -> list[str]:
+    learn = plain.get("learn")
+    return list(learn) if isinstance(learn, dict) else []
+
+
+def _explain_missing(location: tuple[int | str, ...], where: str, rows: list[str]) -> str:
+    """Name what is missing; a row without a method may be a row with a mistyped name."""
+    others = [row for row in rows if row not in location]
+    if location[0] == "learn" and len(location) > 1 and others:
+        return f"{where!r} is missing; if {location[1]!r} is not meant to be a new row: {nearest(str(location[1]), others)}"
+    return f"key {where!r} is missing"
 
 
 def _keys_at(location: tuple[int | str, ...]) -> list[str]:

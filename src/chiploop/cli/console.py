@@ -1,0 +1,100 @@
+"""What commands print: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from chiploop.report.table import Table
+
+FAILED, BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 70, 130, 141
+"""Exit codes: the answer is no; an error with a message; a fault of ours (sysexits.h); 128 + SIGINT; 128 + SIGPIPE."""
+MARK_COLUMN = 16
+
+
+def print_json(plain: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def say(line: str) -> None:
+    """Print a line on stderr."""
+    print(line, file=sys.stderr)
+
+
+def fail(message: str, *, code: int, as_json: bool) -> NoReturn:
+    """Report why a command ends early, and end it."""
+    report_error(message, as_json=as_json)
+    raise typer.Exit(code)
+
+
+def report_error(message: str, *, as_json: bool) -> None:
+    """Print one line on stderr and, under --json, the object that keeps stdout parseable."""
+    line = one_line(message)
+    say(f"error: {line}")
+    if as_json:
+        print_json({"error": line})
+
+
+def one_line(message: str) -> str:
+    """Return a message that lists things over several lines as one line.
+
+    >>> one_line("two rules:\\n  [stride] 3\\n  [pool] 5")
+    'two rules: [stride] 3; [pool] 5'
+    """
+    first, *rest = [line.strip() for line in message.splitlines() if line.strip()] or ["unknown error"]
+    if not rest:
+        return first
+    return f"{first}{' ' if first.endswith(':') else '; '}{'; '.join(rest)}"
+
+
+def print_mark(good: bool, name: str, text: str, *, fault: bool = True) -> None:
+    """Print one line of a check-up; what is merely absent (`fault` False) is no fault."""
+    import shutil
+    import textwrap
+
+    from rich.console import Console
+    from rich.text import Text
+
+    mark, style = ("✓", "green") if good else ("✗", "red") if fault else ("–", "dim")
+    lead = " " * (MARK_COLUMN + 4)
+    width = max(shutil.get_terminal_size().columns, 2 * len(lead))
+    body = textwrap.fill(text, width, initial_indent=lead, subsequent_indent=lead, break_on_hyphens=False).lstrip()
+    line = Text.assemble("  ", (mark, style), " ", name.ljust(MARK_COLUMN), body)
+    Console(highlight=False, soft_wrap=True).print(line)
+
+
+def print_table(table: Table) -> None:
+    """Print a table: as it is where it fits or where nobody looks, else folded to the terminal's width."""
+    text = table.to_text()
+    if not sys.stdout.isatty():
+        print(text)
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    console.print(_rich(table, folded=max(map(len, text.splitlines()[: len(table.rows) + 2])) > console.width))
+    if table.caption:
+        console.print(table.caption, style="dim")
+
+
+def _rich(table: Table, *, folded: bool) -> Any:
+    """Cells in one line, or what is read when looking closer below what is read first."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    view = RichTable(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
+    for column in table.columns:
+        view.add_column(column.heading, justify=column.align, overflow="fold")
+    for row in table.rows:
+        cells = []
+        for cell in row.cells:
+            gap = "\n" if folded and cell.detail else " "
+            cells.append(Text.assemble(cell.text, (gap + cell.detail if cell.detail else "", "dim")))
+        view.add_row(*cells, style="italic dim" if row.quoted else None)
+    return view
