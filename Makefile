@@ -72,13 +72,11 @@ demo: $(INSTALLED)
 
 # The tests run whatever the checks say, so that one look shows both; pytest's closing line comes last.
 test: $(TOOLS)
-	@$(MAKE) --no-print-directory check; checked=$$?; \
+	@$(MAKE) --no-print-directory -s check; checked=$$?; \
 	$(BIN)/python -m pytest $(PYTEST_ARGS) && exit $$checked
 
 check: $(TOOLS)
-	@$(BIN)/ruff check .
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@status=0; for tool in 'ruff check .' mypy 'lint-imports'; do $(BIN)/$$tool || status=1; done; exit $$status
 
 lint: check
 	@$(BIN)/ruff format --check .
