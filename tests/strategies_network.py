@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from chiploop.datasets.shapes import open_shapes
+from chiploop.learn.balance import balance_thresholds
 from chiploop.learn.batch import Batch, Samples
 from chiploop.network.network import Network
 from chiploop.network.surrogate import Surrogate
@@ -39,12 +40,10 @@ neurons = st.builds(
 
 
 def small_spec(seed: int = 0, *, neuron: NeuronSpec | None = None, notation: str = SMALL) -> NetworkSpec:
-    """Return a network for the shapes, with weights large enough to spike."""
+    """Return a network for the shapes, with weights large enough for every layer to spike."""
     spec = parse_notation(notation, (2, 8, 8), neuron or NeuronSpec(), stream(seed, "weights"), dt_us=4_000)
     network = Network(spec)
-    with torch.no_grad():
-        for parameter in network.weights.values():
-            parameter.mul_(2.0)
+    balance_thresholds(network, shapes_batch().x.sum(0), target=8.0)
     return network.to_spec()
 
 

@@ -18,11 +18,14 @@ def balance_thresholds(network: Network, x: Tensor, *, target: float) -> None:
 
     x [B, C, H, W] counts over the whole sample. Layers are taken in order, each on the activity that the balanced
     ones before it give, so that no layer starts silent or runs away (compare Mishkin and Matas 2016, for variances).
+    Should every output be negative, their mean magnitude is the target.
     Raises TrainingError for a layer that nothing reaches.
     """
     for layer in network.spec.spiking:
         counts = run_frame(network, x).counts[layer.name][0]
         active = counts[counts > 0]
+        if active.numel() == 0 and layer is network.spec.spiking[-1]:
+            active = -counts[counts < 0]  # few classes can all start negative: the output is linear, and learns
         if active.numel() == 0:
             raise TrainingError(f"layer {layer.name!r} stays silent on the first batch; check the data and the seed")
         network.weights[layer.name].mul_(target / active.mean())
