@@ -10,6 +10,7 @@ from typing import Protocol
 from chiploop import tree
 from chiploop.chip.compile import compile as compile_program
 from chiploop.chip.profile import read_profile
+from chiploop.learn.allocator import keep_freed_memory
 from chiploop.learn.determinism import pin
 from chiploop.learn.fit import Progress, Silent
 from chiploop.measure.figure import Figure
@@ -20,8 +21,8 @@ from chiploop.recipes.evaluate import deploy, metrics_of
 from chiploop.recipes.prepare import Parts, prepare
 from chiploop.recipes.recipe import Recipe
 from chiploop.recipes.series import figures_of, if_response
-from chiploop.recipes.windows import windows_figure
 from chiploop.recipes.train import Trained, initial_network, scheme_of, train_row
+from chiploop.recipes.windows import windows_figure
 
 
 class Watcher(Protocol):
@@ -51,6 +52,7 @@ class Unwatched:
 
     def training(self, title: str, epochs: int) -> Progress:
         """Return progress that says nothing."""
+        del title, epochs
         return Silent()
 
     def samples(self, title: str, total: int) -> None:
@@ -79,6 +81,7 @@ def run_recipe(
     """
     watcher = watcher or Unwatched()
     pin(recipe.threads)
+    keep_freed_memory()
     records = []
     for seed in range(recipe.seed, recipe.seed + seeds):
         folder = out / f"seed-{seed}"
@@ -97,9 +100,8 @@ def _run_seed(
     figures: list[Figure] = [if_response()]
     done: dict[str, Trained] = {}
     for name, row in recipe.learn.items():
-        trained = train_row(
-            recipe, name, parts, done, seed=seed, folder=folder, progress=watcher.training(f"seed {seed}: {name}", row.epochs)
-        )
+        progress = watcher.training(f"seed {seed}: {name}", row.epochs)
+        trained = train_row(recipe, name, parts, done, seed=seed, folder=folder, progress=progress)
         done[name] = trained
         stages.append(
             StageRecord(name="train", method=name, seconds=trained.seconds, artefacts={"network": trained.spec.digest})
