@@ -90,7 +90,8 @@ def _rich(table: Table, *, folded: bool) -> Any:
 
     view = RichTable(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
     for column in table.columns:
-        view.add_column(column.heading, justify=column.align, overflow="fold")
+        longest = max(len(word) for word in column.heading.split())
+        view.add_column(column.heading, justify=column.align, min_width=longest)
     for row in table.rows:
         cells = []
         for cell in row.cells:

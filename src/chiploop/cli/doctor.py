@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -17,18 +17,19 @@ SPLITS = ("train", "test")
 
 
 def command(data: DataOption = None, as_json: JsonOption = False) -> None:
-    """Say which versions run, whether the compiled core is there, which data are found, and test core against oracle."""
+    """Check the installation: versions, the compiled core, which data sets are found, and a self-test."""
     from chiploop.measure.record import read_host, read_versions
 
     core, host = _core(), read_host()
-    found = {
+    test = _self_test() if core["built"] else {"passed": False, "message": "the core is missing"}
+    found: dict[str, Any] = {
         "versions": read_versions(),
         "host": {"cpu": host.cpu, "cores": host.cores},
         "core": core,
         "data": _data(data),
-        "self_test": _self_test() if core["built"] else {"passed": False, "message": "the core is missing"},
+        "self_test": test,
+        "ok": core["built"] and test["passed"],
     }
-    found["ok"] = bool(core["built"] and found["self_test"]["passed"])
     if as_json:
         print_json(found)
     else:
@@ -81,8 +82,8 @@ def _self_test() -> dict[str, Any]:
     shape, n, rng = SensorShape(2, 12, 12), 200, stream(0, "self-test")
     spec = parse_notation("4c3p1-P2-4c3p1-P2-10", tuple(shape), NeuronSpec(v_th=0.5), rng)
     program = compile_program(quantize(spec), read_profile("speck2f"))
-    columns = [rng.integers(0, size, n) for size in shape]
-    events = Events.from_columns(np.arange(n), *columns, shape)
+    channel, y, x = (rng.integers(0, size, n) for size in shape)
+    events = Events.from_columns(np.arange(n), channel, y, x, shape)
     traces, seconds = [], []
     for device in (VirtualDevice(), OracleDevice()):
         begin = time.perf_counter()

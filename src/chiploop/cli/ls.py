@@ -14,7 +14,7 @@ EXAMPLES = "Examples:\n\n  chiploop ls\n\n  chiploop ls recipes\n\n  chiploop ls
 
 
 def command(
-    kind: Annotated[str | None, typer.Argument(help="recipes, methods, datasets, chips, ... All kinds by default.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="recipes, methods, datasets, chips, ... Default: all.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List recipes, methods, data sets, chips and all else that a recipe can name."""
@@ -41,4 +41,5 @@ def _print_entries(entries: dict[str, str], *, indent: int) -> None:
     width = max(shutil.get_terminal_size().columns, column + 40)
     for name, line in entries.items():
         lead = f"{' ' * indent}{name}".ljust(column)
-        print(textwrap.fill(line, width, initial_indent=lead, subsequent_indent=" " * column) if line else lead.rstrip())
+        text = textwrap.fill(line, width, initial_indent=lead, subsequent_indent=" " * column, break_on_hyphens=False)
+        print(text or lead.rstrip())

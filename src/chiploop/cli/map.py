@@ -56,7 +56,9 @@ def command(
         raise typer.Exit(FAILED)
 
 
-def _network(what: str, changes: list[str] | None, data: Path | None, size: str | None) -> tuple[NetworkSpec | QuantSpec, str]:
+def _network(
+    what: str, changes: list[str] | None, data: Path | None, size: str | None
+) -> tuple[NetworkSpec | QuantSpec, str]:
     """Return the network, with a recipe's integers where it is one, and the chip to try it on."""
     if Path(what).suffix == ".safetensors":
         from chiploop.spec.io import read_network

@@ -52,12 +52,12 @@ class Model(str, Enum):
 
 
 def command(
-    network: Annotated[Path, typer.Argument(metavar="NETWORK.safetensors", help="A network, as `chiploop run` writes it.")],
+    network: Annotated[Path, typer.Argument(metavar="NETWORK.safetensors", help="A network that a run wrote.")],
     data: DataOption = None,
     dataset: Annotated[str, typer.Option("--dataset", help="A data set (chiploop ls datasets).")] = "nmnist",
     split: Annotated[str, typer.Option("--split", help="A split of the data set.")] = "test",
     n: Annotated[int | None, typer.Option("--n", min=1, help="Recordings, stratified by class. Default: all.")] = None,
-    device: Annotated[Place, typer.Option("--device", help="Where it runs; int-sync is software in integers.")] = Place.virtual,
+    device: Annotated[Place, typer.Option("--device", help="int-sync is software in integers.")] = Place.virtual,
     model: Annotated[Model, typer.Option("--model", help="software, int-sync: spiking, or analogue.")] = Model.windows,
     chip: Annotated[str, typer.Option("--chip", help="Chip profile, by name or TOML file.")] = "speck2f",
     as_json: JsonOption = False,
@@ -72,7 +72,7 @@ def command(
         view.stage("starting")
         samples = _samples(spec, dataset, split, n, data)
         task = Task(spec, samples, device.value, model.value, chip, network.name.removesuffix(".network.safetensors"))
-        view.samples(f"{task.name} on {task.device}", len(samples))
+        view.samples(task.name, len(samples))
         begin = time.perf_counter()
         answers = task.answers(view.done)
         seconds = time.perf_counter() - begin
@@ -189,7 +189,8 @@ def _print(task: Task, metrics: list[Metric], seconds: float) -> None:
     print(f"  ties, silent       {count(found['n_ties'].value)}, {count(found['n_silent'].value)} (counted as wrong)")
     if "synops_per_sample" in found:
         synops = found["synops_per_sample"].value
-        print(f"  synaptic updates   {count(synops)} a sample, {count(synops * n / seconds / 1e6)} million a second here")
+        rate = count(synops * n / seconds / 1e6)
+        print(f"  synaptic updates   {count(synops)} a sample, {rate} million a second here")
         print(f"  spikes             {count(found['spikes_per_sample'].value)} a sample")
     print(f"  speed              {count(n / seconds)} samples a second here")
     sys.stdout.flush()

@@ -9,11 +9,11 @@ import typer
 
 DataOption = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Root of the data sets. Default: $CHIPLOOP_DATA, else the user's cache."),
+    typer.Option("--data", metavar="DIR", help="Root of the data sets. Default: $CHIPLOOP_DATA, else the cache."),
 ]
 JsonOption = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON object on stdout and nothing else there; an error is {\"error\": ...}."),
+    typer.Option("--json", help="Print one JSON object on stdout, nothing else; an error is {'error': ...}."),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr, only errors.")]
 SetOption = Annotated[

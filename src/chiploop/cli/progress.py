@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from chiploop.learn.checkpoint import Epoch
     from chiploop.measure.metric import Metric
 
-NAME_WIDTH = 16
-PLACES = {"software": "software", "int-sync": "int-sync", "accelerator": "accelerator", "chip": "chip"}
+BAR_WIDTH = 12
 MINUTE, HOUR = 60, 3600
 
 
 class View:
     """A watcher of `run_recipe` that shows bars while stderr is a terminal, else a line an epoch."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self._quiet = quiet
+    def __init__(self, *, quiet: bool = False, names: Iterable[str] = (), seeds: int = 1) -> None:
+        self._quiet, self._seeds = quiet, seeds
+        self._name_width = max((len(name) for name in names), default=0) + 2
         self._console = Console(stderr=True, highlight=False, quiet=quiet)
         self._bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=BAR_WIDTH),
             TextColumn("{task.fields[detail]}"),
             console=self._console,
             transient=True,
@@ -83,11 +83,9 @@ class View:
 
     def row(self, name: str, metrics: Sequence[Metric]) -> None:
         """Print a row's accuracies, and what its training came to."""
-        found = {m.where: m.value for m in metrics if m.name == "accuracy"}
-        cells = [f"{title} [bold]{found[where]:6.1%}[/]" for where, title in PLACES.items() if where in found]  # type: ignore[index]
-        trained = "" if self._training is None else f"  [dim]{self._training.summary}[/]"
+        cells = [f"{m.where} [bold]{m.value:.1%}[/]" for m in metrics if m.name == "accuracy"]
+        self._tick(name, "  ".join(cells))
         self._training = None
-        self.line(f"  [green]✓[/] {escape(name):<{NAME_WIDTH}}{'  '.join(cells)}{trained}")
 
     def advance(self, completed: int, total: int, detail: str) -> None:
         """Move the bar of the training that goes on."""
@@ -105,13 +103,18 @@ class View:
     def _bar(self, title: str, *, total: int | None) -> None:
         if self._task is not None:
             self._bars.remove_task(self._task)
+        if self._seeds == 1:
+            title = title.partition(": ")[2] or title  # "seed 0: bptt" says no more than "bptt" then
         self._task = self._bars.add_task(escape(title), total=total, detail="")
 
     def _say_trained(self) -> None:
         """Say what a training came to whose row is not reported."""
         if self._training is not None:
-            self.line(f"  [green]✓[/] {escape(self._training.name):<{NAME_WIDTH}}[dim]{self._training.summary}[/]")
+            self._tick(self._training.name, f"[dim]{self._training.summary}[/]")
             self._training = None
+
+    def _tick(self, name: str, text: str) -> None:
+        self.line(f"[green]✓[/] {escape(name):<{self._name_width}}{text}")
 
 
 class Training:
@@ -122,7 +125,7 @@ class Training:
         self._begin = time.perf_counter()
         self._first: int | None = None  # steps that a checkpoint had done
         self._last: Epoch | None = None
-        self._best = 0.0
+        self._best, self._left = 0.0, 0.0
 
     @property
     def name(self) -> str:
@@ -148,7 +151,8 @@ class Training:
             parts.append(f"valid {self._last.score:.1%}")
         if steps:
             rate = steps / max(seconds, 1e-9)
-            parts += [f"{rate:.1f} batches/s", f"{clock((of - done) / rate)} left"]
+            parts += [f"{rate:.1f}/s", f"{clock((of - done) / rate)} left"]
+            self._left = (of - done) / rate
         self._view.advance(done, of, " · ".join(parts))
 
     def epoch(self, epoch: Epoch) -> None:
@@ -156,7 +160,7 @@ class Training:
         self._last, self._best = epoch, max(self._best, epoch.score)
         self._view.log(
             f"{self._title}: epoch {epoch.epoch + 1}/{self._epochs}, loss {epoch.loss:.4g}, training "
-            f"{epoch.train_accuracy:.1%}, validation {epoch.score:.1%}, {epoch.seconds:.1f} s"
+            f"{epoch.train_accuracy:.1%}, validation {epoch.score:.1%}, {epoch.seconds:.1f} s, {clock(self._left)} left"
         )
 
 

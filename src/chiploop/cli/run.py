@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from chiploop.recipes.recipe import Recipe
     from chiploop.report import Written
 
+PAPER_DATA = ("nmnist", "nmnist_sim", "mnist5k")
+"""Saccaded digits: beside numbers from any other data, the paper's would mislead."""
 EXAMPLES = (
     "Examples:\n\n  chiploop run demo\n\n  chiploop run nmnist-table1 --data ~/data --seeds 3\n\n"
     "  chiploop run demo --set learn.bptt.epochs=2 --set data.n=300 --out runs/quick\n\n"
@@ -27,7 +29,9 @@ EXAMPLES = (
 
 
 def command(
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="A shipped recipe (chiploop ls recipes) or a TOML file.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A shipped recipe (chiploop ls recipes), or a TOML file.")
+    ],
     changes: SetOption = None,
     data: DataOption = None,
     out: Annotated[
@@ -57,14 +61,17 @@ def command(
         return
     from chiploop.report import results_table
 
-    print_table(results_table(records))
+    tested = (read.data.tested_on or read.data).dataset
+    print_table(results_table(records, quote=tested in PAPER_DATA))
     print(f"\nreport: {written.html}")
 
 
-def _run(recipe: Recipe, data: Path | None, folder: Path, seeds: int, *, quiet: bool) -> tuple[list[RunRecord], Written]:
+def _run(
+    recipe: Recipe, data: Path | None, folder: Path, seeds: int, *, quiet: bool
+) -> tuple[list[RunRecord], Written]:
     from chiploop.cli.progress import View
 
-    with View(quiet=quiet) as view:
+    with View(quiet=quiet, names=recipe.learn, seeds=seeds) as view:
         view.line(f"[bold]{recipe.name}[/] into {folder}")
         view.stage("starting")
         from chiploop.measure.record import read_records

@@ -83,13 +83,14 @@ def _network(path: Path) -> Summary:
         plain.append(entry)
         rows.append(_layer_row(entry))
     n_weights = sum(entry.get("weights", 0) for entry in plain)
+    titles = ("Layer", "Op", "Output", "Weights", "Range", "Neuron", "Kernel words", "Neuron words")
     clock = "no clock" if network.dt_us is None else f"clock {network.dt_us:,} us"
     return Summary(
         lines=(
             f"network {network.digest[:16]}: input {_shape(network.input_shape)}, output {_shape(network.out_shape)}, "
             f"{n_weights:,} weights, {clock}",
         ),
-        tables=(Table(_columns("Layer", "Op", "Output", "Weights", "Range", "Neuron", "Kernel words", "Neuron words"), tuple(rows)),),
+        tables=(Table(_columns(*titles), tuple(rows)),),
         plain={
             "type": "network",
             "digest": network.digest,

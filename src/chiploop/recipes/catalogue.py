@@ -17,6 +17,8 @@ from chiploop.recipes.recipe import Recipe, read_recipe, recipe_names
 
 _ROOT = Path(__file__).resolve().parents[1]
 
+KI = 1024
+
 CONVERT = "convert"
 """The row without training: a network normalised by data. Not a method of the registry."""
 
@@ -100,5 +102,7 @@ def _chip_line(name: str) -> str:
     profile = read_profile(name)
     if profile.unlimited_cores:
         return f"{profile.revision}: no limits"
-    kernel, neuron = (sum(getattr(core, field) for core in profile.cores) for field in ("kernel_words", "neuron_words"))
-    return f"{profile.revision}: {len(profile.cores)} cores, {kernel // 1024} Ki kernel and {neuron // 1024} Ki neuron words"
+    kernel, neuron = (
+        sum(getattr(core, field) for core in profile.cores) // KI for field in ("kernel_words", "neuron_words")
+    )
+    return f"{profile.revision}: {len(profile.cores)} cores, {kernel} Ki kernel words and {neuron} Ki neuron words"

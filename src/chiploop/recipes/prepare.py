@@ -85,10 +85,13 @@ def open_dataset(
         dataset = DATASETS.get(name)(root, **options)
     except TypeError as error:
         raise RecipeError(
-            f"data set {name!r} cannot leave recordings out ({error}); only simulated sets can be trained on beside a test set"
+            f"data set {name!r} cannot leave recordings out ({error}); only simulated sets can be trained on beside a "
+            "test set"
         ) from error
     if not isinstance(dataset, Dataset):
-        raise RecipeError(f"data set {name!r} holds images, not recordings; use mnist5k or nmnist_sim for saccaded digits")
+        raise RecipeError(
+            f"data set {name!r} holds images, not recordings; use mnist5k or nmnist_sim for saccaded digits"
+        )
     return dataset
 
 

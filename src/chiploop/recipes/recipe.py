@@ -273,7 +273,8 @@ def _explain_missing(location: tuple[int | str, ...], where: str, rows: list[str
     """Name what is missing; a row without a method may be a row with a mistyped name."""
     others = [row for row in rows if row not in location]
     if location[0] == "learn" and len(location) > 1 and others:
-        return f"{where!r} is missing; if {location[1]!r} is not meant to be a new row: {nearest(str(location[1]), others)}"
+        row = str(location[1])
+        return f"{where!r} is missing; if {row!r} is not meant to be a new row: {nearest(row, others)}"
     return f"key {where!r} is missing"
 
 
@@ -284,7 +285,8 @@ def _keys_at(location: tuple[int | str, ...]) -> list[str]:
         field = table.model_fields.get(str(part))
         if field is None:  # the name of a row under `learn`
             continue
-        models = [a for a in (field.annotation, *get_args(field.annotation)) if isinstance(a, type) and issubclass(a, Table)]
+        hints = (field.annotation, *get_args(field.annotation))
+        models = [hint for hint in hints if isinstance(hint, type) and issubclass(hint, Table)]
         if not models:
             return list(table.model_fields)
         table = models[0]

@@ -94,6 +94,7 @@ def _run_seed(
 ) -> RunRecord:
     watcher.stage(f"seed {seed}: data")
     parts = prepare(recipe, root, seed=seed)
+    _read(parts, seed, watcher)
     require_fit(recipe, parts, seed=seed)
     stages: list[StageRecord] = []
     metrics: list[Metric] = []
@@ -134,6 +135,16 @@ def _run_seed(
     )
     write_record(folder, record)
     return record
+
+
+def _read(parts: Parts, seed: int, watcher: Watcher) -> None:
+    """Decode every recording now (the samples keep them), so that a damaged one is found before hours of training."""
+    every = (parts.train, parts.validation, parts.test)
+    watcher.samples(f"seed {seed}: reading", sum(map(len, every)))
+    for part in every:
+        for position in range(len(part)):
+            part.events(position)
+            watcher.done(1)
 
 
 def require_fit(recipe: Recipe, parts: Parts, *, seed: int) -> None:

@@ -52,7 +52,8 @@ def if_response() -> Figure:
     """
     weights = np.arange(-127, 128)
     pixel = SensorShape(1, 1, 1)
-    events = Events.from_columns(*([np.arange(RESPONSE_EVENTS)] + [np.zeros(RESPONSE_EVENTS, int)] * 3), pixel)
+    nowhere = np.zeros(RESPONSE_EVENTS, int)
+    events = Events.from_columns(np.arange(RESPONSE_EVENTS), nowhere, nowhere, nowhere, pixel)
     core = CoreConfig(
         core=0,
         layer="neurons",
