@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from chiploop.encode.saccade_path import NMNIST_PATH, PATH_KNOT_US
+from chiploop.encode.saccade_path import NMNIST_PATH, NMNIST_PAUSES_US, PATH_KNOT_US
 from chiploop.errors import DataError
 from chiploop.events.types import Events, SensorShape
 from chiploop.units import US_PER_S
@@ -27,14 +27,17 @@ BATCH = 32
 class SaccadeCamera:
     """An event camera on a pan-tilt head before a screen; the defaults are fitted to N-MNIST (see calibrate.py).
 
-        q = (grey / 255)^gamma, blurred by a Gaussian of blur_px
-        L = contrast_sign * log(ambient + q), shifted along the path, seen through a first-order low-pass (lag_us)
+        q = (1 - grey / 255)^gamma, blurred by a Gaussian of blur_px
+        L = log(ambient + q), shifted along the path, seen through a first-order low-pass (lag_us)
         ON  where L - reference >= threshold_on  * m,  m ~ N(1, mismatch) for each pixel and recording
         OFF where reference - L >= threshold_off * m
 
-    After an event a pixel is blind for refractory_us and then takes the L of that moment as its reference: what changed
-    in between is lost. Noise events come at noise_on_hz and noise_off_hz for each pixel. `path` holds the displacement
-    (dx, dy) of the image in pixels every `knot_us`; `offset` is where its left upper corner stands at the start.
+    A stroke is dark on a bright screen: in N-MNIST the edge that leads gives OFF events (`inverted` = False shows it
+    bright on dark). After an event a pixel is blind for refractory_us and then takes the L of that moment as its
+    reference: what changed in between is lost. Noise events come at noise_on_hz and noise_off_hz for each pixel. `path`
+    holds the displacement (dx, dy) of the image in pixels every `knot_us`; `offset` is where its left upper corner
+    stands at the start. The motors do not keep time: after each of `pauses_us` the movement comes early or late, evenly
+    within +-onset_spread_us.
 
     >>> image = np.zeros((28, 28), np.uint8)
     >>> image[8:20, 12:16] = 255
@@ -43,22 +46,24 @@ class SaccadeCamera:
     (True, (2, 34, 34))
     """
 
-    threshold_on: float = 0.11
-    threshold_off: float = 0.11
-    mismatch: float = 0.1
-    refractory_us: float = 1_500.0
+    threshold_on: float = 0.225
+    threshold_off: float = 0.212
+    mismatch: float = 0.12
+    refractory_us: float = 700.0
     noise_on_hz: float = 0.35
     noise_off_hz: float = 0.02
-    ambient: float = 0.81
-    gamma: float = 2.2
-    contrast_sign: int = -1
-    blur_px: float = 0.6
+    ambient: float = 0.175
+    gamma: float = 1.04
+    inverted: bool = True
+    blur_px: float = 0.57
     lag_us: float = 0.0
-    offset: tuple[float, float] = (0.5, 1.19)
+    offset: tuple[float, float] = (0.507, 1.225)
     path: tuple[tuple[float, float], ...] = NMNIST_PATH
     knot_us: int = PATH_KNOT_US
     shape: SensorShape = NMNIST_SHAPE
     duration_us: int = 320_000
+    pauses_us: tuple[tuple[int, int], ...] = NMNIST_PAUSES_US
+    onset_spread_us: tuple[float, ...] = (5_250.0, 3_900.0)
     step_px: float = 0.12
     step_us: int = 4_000
 
@@ -70,10 +75,16 @@ class SaccadeCamera:
         for name in ("mismatch", "refractory_us", "noise_on_hz", "noise_off_hz", "blur_px", "lag_us"):
             if not getattr(self, name) >= 0:
                 raise DataError(f"SaccadeCamera.{name} = {getattr(self, name)} must be at least 0")
-        if self.contrast_sign not in (-1, 1):
-            raise DataError(f"SaccadeCamera.contrast_sign = {self.contrast_sign} must be 1 or -1")
         if len(self.path) < 2 or self.shape.channels != 2:
             raise DataError("SaccadeCamera needs a path of at least two knots and a sensor of two channels")
+        lengths = [stop - start for start, stop in self.pauses_us]
+        if len(lengths) != len(self.onset_spread_us) or any(
+            not 0 <= 2 * spread < length for spread, length in zip(self.onset_spread_us, lengths, strict=True)
+        ):
+            raise DataError(
+                f"SaccadeCamera.onset_spread_us = {self.onset_spread_us} must hold one number for each pause, at least 0 "
+                f"and below half its length, {lengths}"
+            )
 
     def record(self, image: NDArray[np.uint8], rng: np.random.Generator) -> Events:
         """Return what the camera emits for one grey image uint8[H, W]."""
@@ -149,15 +160,16 @@ def _record_chunk(
 
 
 def luminance(camera: SaccadeCamera, image: NDArray[np.uint8], margin: int) -> NDArray[np.float32]:
-    """Return L of the screen around the image, `margin` pixels of black on each side."""
-    screen = np.pad((image / 255.0) ** camera.gamma, margin)
+    """Return L of the screen around the image, with `margin` pixels of background on each side."""
+    grey = np.pad(image / 255.0, margin)
+    screen = (1 - grey if camera.inverted else grey) ** camera.gamma
     if camera.blur_px:
         reach = math.ceil(3 * camera.blur_px)  # the Gaussian is below 1 % of its peak beyond three sigma
         weight = np.exp(-0.5 * (np.arange(-reach, reach + 1) / camera.blur_px) ** 2)
         weight /= weight.sum()
         for axis in (0, 1):
             screen = sum(w * np.roll(screen, k - reach, axis) for k, w in enumerate(weight))
-    scaled: NDArray[np.float32] = (camera.contrast_sign * np.log(camera.ambient + screen)).astype(np.float32)
+    scaled: NDArray[np.float32] = np.log(camera.ambient + screen).astype(np.float32)
     return scaled
 
 
@@ -225,16 +237,30 @@ def _assemble(
     _, height, width = camera.shape
     n = height * width
     order = np.lexsort((t, where // n))
-    where, t_us, channel = where[order], t[order].astype(np.int64), rising[order].astype(np.int64)
+    where, t, channel = where[order], t[order], rising[order].astype(np.int64)
     cuts = np.searchsorted(where, n * np.arange(len(rngs) + 1))
     recordings = []
     for b, rng in enumerate(rngs):
         own = slice(cuts[b], cuts[b + 1])
-        pixel, when, sign = _with_noise(camera, where[own] - b * n, t_us[own], channel[own], rng)
+        delays = [float(rng.uniform(-spread, spread)) for spread in camera.onset_spread_us]
+        t_us = delayed(camera, t[own], delays)
+        pixel, when, sign = _with_noise(camera, where[own] - b * n, t_us, channel[own], rng)
         recordings.append(
             Events.from_columns(when, sign, pixel // width, pixel % width, camera.shape, stop_us=camera.duration_us)
         )
     return recordings
+
+
+def delayed(camera: SaccadeCamera, t: NDArray[np.float64], delays_us: Sequence[float]) -> NDArray[np.int64]:
+    """Return times with each movement delayed; the pauses before them stretch or shrink, so order is kept."""
+    clock, moved = [0.0], [0.0]
+    for (start, stop), before, after in zip(camera.pauses_us, [0.0, *delays_us], delays_us, strict=False):
+        clock += [start, stop]
+        moved += [start + before, stop + after]
+    clock.append(float(camera.duration_us))
+    moved.append(camera.duration_us + (delays_us[-1] if delays_us else 0.0))
+    bounded: NDArray[np.float64] = np.clip(np.interp(t, clock, moved), 0, camera.duration_us - 1)
+    return bounded.astype(np.int64)
 
 
 def _with_noise(

@@ -22,7 +22,8 @@ FIELDS = ("version", *COLUMNS, "shape", "start_us", "stop_us")
 def read_npz(path: Path, shape: SensorShape | None = None) -> Events:
     """Read events; raises DataError when the archive is damaged, lacks a field, or is of another sensor."""
     try:
-        with np.load(Path(path), allow_pickle=False) as archive:
+        content = io.BytesIO(Path(path).read_bytes())
+        with np.load(content, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise DataError(f"{path} is a single array, not an archive of event columns")
             missing = [name for name in FIELDS if name not in archive.files]
