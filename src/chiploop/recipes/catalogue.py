@@ -13,14 +13,11 @@ from chiploop.chip.rules import RULES
 from chiploop.datasets.base import DATASETS
 from chiploop.errors import RecipeError, nearest
 from chiploop.events.codecs import CODECS
-from chiploop.recipes.recipe import Recipe, read_recipe, recipe_names
+from chiploop.recipes.recipe import UNTRAINED, Recipe, read_recipe, recipe_names
 
 _ROOT = Path(__file__).resolve().parents[1]
 
 KI = 1024
-
-CONVERT = "convert"
-"""The row without training: a network normalised by data. Not a method of the registry."""
 
 SIMULATORS = ("oracle", "virtual")
 """Devices that can be in the loop: they report what happens inside them."""
@@ -64,8 +61,7 @@ def _require(key: str, name: str, choices: list[str]) -> None:
 
 
 def _methods() -> dict[str, str]:
-    convert = {CONVERT: "No training: the network of warm_start, normalised by data (max-activation balancing)."}
-    return dict(sorted({**_registered("learn", "METHODS"), **convert}.items()))
+    return dict(sorted({**_registered("learn", "METHODS"), **UNTRAINED}.items()))
 
 
 def _registered(package: str, registry: str) -> dict[str, str]:

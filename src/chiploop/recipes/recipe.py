@@ -23,6 +23,13 @@ Positive = Annotated[float, Field(gt=0.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+UNTRAINED = {
+    "convert": "No training: the network of warm_start, normalised by data (max-activation balancing).",
+    "correct": "No training: the network of warm_start, each layer scaled until it fires on the chip as in the model.",
+}
+"""Rows that rescale a network and train nothing, with a line each. They are not in the registry of methods."""
+
+
 class Table(BaseModel):
     """A table of a recipe: frozen, and an unknown key is an error."""
 
@@ -110,7 +117,8 @@ class Augmentation(Table):
 class Learn(Table):
     """One row of the results: a method and how it is trained.
 
-    `method` is a registered method, or "convert": no training, the network of `warm_start` normalised by data.
+    `method` is a registered method, or one that rescales the layers of `warm_start` and trains nothing: "convert"
+    (normalisation by data) or "correct" (each layer's counts on the chip brought to the model's).
     `warm_start` names an earlier row, or a network file by path. `data`: "train" or "pretrain".
     """
 
@@ -175,8 +183,8 @@ class Recipe(Table):
                     f"learn.{name}.warm_start is {start!r}: neither an earlier row ({', '.join(before) or 'none'}) "
                     "nor a .safetensors file"
                 )
-            if row.method == "convert" and start is None:
-                raise ValueError(f"learn.{name}: a conversion needs a warm_start, the network to convert")
+            if row.method in UNTRAINED and start is None:
+                raise ValueError(f"learn.{name}: {row.method!r} trains nothing; it needs a warm_start, the network to rescale")
             if row.data == "pretrain" and self.data.pretrain is None:
                 raise ValueError(f"learn.{name}.data is 'pretrain', but data.pretrain is not given")
             before.append(name)

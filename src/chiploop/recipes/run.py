@@ -113,6 +113,7 @@ def _run_seed(
         watcher.samples(f"seed {seed}: {name} deployed", len(parts.test) * (4 if trained.model == "frame" else 3))
         deployed = deploy(recipe, trained, parts, progress=watcher.done)
         row_metrics = metrics_of(deployed, seed=seed)
+        watcher.stage(f"seed {seed}: {name} figures")
         place = "chip" if row.method.startswith("cil") else "software"
         figures.extend(figures_of(recipe, deployed, parts.test, place=place))
         if trained.model == "windows" and recipe.network.neuron == "if":

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from chiploop.errors import RecipeError, nearest
 from chiploop.learn.augment import Augment
 from chiploop.learn.balance import balance_thresholds, normalize_by_data
 from chiploop.learn.batch import Samples
+from chiploop.learn.correct import correct_counts
 from chiploop.learn.executor import DeviceExecutor
 from chiploop.learn.fit import FitOptions, FitResult, Progress, fit
 from chiploop.learn.method import METHODS, Method, MethodOptions
@@ -30,7 +32,7 @@ from chiploop.network.network import Network
 from chiploop.network.surrogate import SURROGATES
 from chiploop.quantize.scheme import IntScheme
 from chiploop.recipes.prepare import Parts
-from chiploop.recipes.recipe import Chip, Learn, Recipe
+from chiploop.recipes.recipe import UNTRAINED, Chip, Learn, Recipe
 from chiploop.rng import derived_seed, stream
 from chiploop.spec.graph import NetworkSpec, NeuronSpec
 from chiploop.spec.notation import parse_notation
@@ -47,7 +49,7 @@ class Trained:
 
     name: str
     spec: NetworkSpec
-    model: str  # "frame" or "windows"
+    model: Literal["frame", "windows"]
     result: FitResult | None
     seconds: float
 
@@ -101,17 +103,31 @@ def train_row(
     network = initial_network(recipe, parts, seed=seed)
     if row.warm_start is not None:
         network.load_weights(_start(row.warm_start, done))
-    begin = time.perf_counter()
-    if row.method == "convert":
-        sample = calibration_samples(parts)
-        frames = sample.batch(range(len(sample))).x.sum(0)
-        spec = normalize_by_data(network, frames, percentile=row.percentile, gain=row.gain)
-        trained = Trained(name=name, spec=spec, model="frame", result=None, seconds=time.perf_counter() - begin)
+    if row.method in UNTRAINED:
+        trained = _remedied(recipe, name, network, parts, done)
     else:
         result, method = _fit(recipe, name, network, parts, seed=seed, folder=folder, progress=progress)
         trained = Trained(name=name, spec=network.to_spec(), model=method.model, result=result, seconds=result.seconds)
     tree.write(folder / f"{name}.network.safetensors", trained.spec)
     return trained
+
+
+def _remedied(
+    recipe: Recipe, name: str, network: Network, parts: Parts, done: Mapping[str, Trained]
+) -> Trained:
+    """A row that rescales layers and trains nothing."""
+    row, begin = recipe.learn[name], time.perf_counter()
+    sample = calibration_samples(parts)
+    batch = sample.batch(range(len(sample)))
+    if row.method == "convert":
+        model: Literal["frame", "windows"] = "frame"
+        spec = normalize_by_data(network, batch.x.sum(0), percentile=row.percentile, gain=row.gain)
+    else:
+        model = done[row.warm_start].model if row.warm_start in done else "windows"
+        with open_device(recipe.chip) as device:
+            executor = DeviceExecutor(device, read_profile(recipe.chip.profile), scheme_of(recipe))
+            spec = correct_counts(network, batch, executor, model=model)
+    return Trained(name=name, spec=spec, model=model, result=None, seconds=time.perf_counter() - begin)
 
 
 def _fit(
