@@ -82,7 +82,7 @@ lint: check
 	@$(BIN)/ruff format --check .
 
 bench: $(INSTALLED)
-	@$(BIN)/python benchmarks/core_perf.py $(PROGRAM)
+	@$(BIN)/python benchmarks/core_perf.py $(if $(PROGRAM),--program $(PROGRAM))
 	@$(BIN)/python benchmarks/loop_share.py --dataset $(DATASET)
 
 docs: $(INSTALLED)
