@@ -22,9 +22,24 @@ void require_addresses(const Columns& stream, const Shape& shape) {
   }
 }
 
+// Index of the first event from `from` on that is not earlier than `edge`.
+std::size_t first_at(std::span<const std::int64_t> t_us, std::size_t from, std::int64_t edge) {
+  const auto rest = t_us.subspan(from);
+  return from + static_cast<std::size_t>(std::lower_bound(rest.begin(), rest.end(), edge) - rest.begin());
+}
+
+void gather(const Columns& stream, std::size_t from, std::size_t to, EventBuffer& into) {
+  into.clear();
+  Event* slot = into.room(to - from);
+  for (std::size_t i = from; i < to; ++i) {
+    *slot++ = {stream.t_us[i], stream.channel[i], stream.y[i], stream.x[i], 0};
+  }
+  into.commit(slot);
+}
+
 }  // namespace
 
-ChipState::ChipState(const std::vector<Core>& cores) {
+ChipState::ChipState(const std::vector<Core>& cores) : sent_(cores.size()) {
   for (const Core& core : cores) states_.push_back(core.fresh_state());
 }
 
@@ -32,19 +47,15 @@ void ChipState::reset() {
   for (CoreState& state : states_) std::fill(state.v.begin(), state.v.end(), StateBlock{});
 }
 
-void ChipState::run_chunk(const std::vector<Core>& cores, const Columns& stream, std::size_t from, std::size_t to,
-                          std::span<const Tap> taps, EventBuffer* outputs) {
-  here_.clear();
-  Event* slot = here_.room(to - from);
-  for (std::size_t i = from; i < to; ++i) {
-    *slot++ = {stream.t_us[i], stream.channel[i], stream.y[i], stream.x[i], 0};
-  }
-  here_.commit(slot);
-  for (std::size_t c = 0; c < cores.size(); ++c) {
-    const bool keeps = c + 1 == cores.size() && outputs != nullptr;
-    next_.clear();
-    cores[c].run(states_[c], here_.events(), taps[c], keeps ? *outputs : next_);
-    std::swap(here_, next_);
+void ChipState::hear(const std::vector<Core>& cores, std::size_t core, std::span<const Event> events,
+                     std::span<const Tap> taps, EventBuffer* outputs) {
+  const bool last = core + 1 == cores.size();
+  for (std::size_t at = 0; at < events.size(); at += kChunk) {
+    const auto chunk = events.subspan(at, std::min(kChunk, events.size() - at));
+    EventBuffer& sent = last && outputs != nullptr ? *outputs : sent_[core];
+    if (&sent != outputs) sent.clear();
+    cores[core].run(states_[core], chunk, taps[core], sent);
+    if (!last) hear(cores, core + 1, sent.events(), taps, outputs);
   }
 }
 
@@ -60,10 +71,12 @@ RunResult ChipState::run(const std::vector<Core>& cores, const Columns& stream, 
   const std::size_t windows = edges.empty() ? 1 : edges.size() - 1;
   std::size_t at = 0;
   for (std::size_t window = 0; window < windows; ++window) {
-    const auto end = edges.empty() ? stream.t_us.end() : std::lower_bound(stream.t_us.begin() + at, stream.t_us.end(), edges[window + 1]);
-    const auto stop = static_cast<std::size_t>(end - stream.t_us.begin());
-    for (; at < stop; at = std::min(at + kChunk, stop)) {
-      run_chunk(cores, stream, at, std::min(at + kChunk, stop), taps, outputs);
+    const std::size_t stop = edges.empty() ? stream.t_us.size() : first_at(stream.t_us, at, edges[window + 1]);
+    while (at < stop) {
+      const std::size_t end = std::min(at + kChunk, stop);
+      gather(stream, at, end, input_);
+      hear(cores, 0, input_.events(), taps, outputs);
+      at = end;
     }
     for (std::size_t c = 0; c < cores.size(); ++c) {
       const Watch& watch = watches[c];

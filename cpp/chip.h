@@ -1,8 +1,9 @@
 // A chain of cores in instant time: an output event carries the time of the input event that caused it.
 //
 // Each core hears only the one before it, so it sees the same input whether events go depth-first or layer by layer (a
-// Kahn process network). Streams are therefore run chunk by chunk, every chunk through all cores; a chunk never
-// straddles a window edge, and so window counts and edge potentials need no time inside the hot loop.
+// Kahn process network). Streams are therefore run chunk by chunk, every chunk through all cores; what a core emits is cut
+// into chunks again, so that memory stays bounded however much a network amplifies. A chunk never straddles a window
+// edge, and so window counts and edge potentials need no time inside the hot loop.
 #pragma once
 
 #include <cstddef>
@@ -51,11 +52,12 @@ class ChipState {
                 std::span<const Watch> watches, EventBuffer* outputs);
 
  private:
-  void run_chunk(const std::vector<Core>& cores, const Columns& stream, std::size_t from, std::size_t to,
-                 std::span<const Tap> taps, EventBuffer* outputs);
+  void hear(const std::vector<Core>& cores, std::size_t core, std::span<const Event> events, std::span<const Tap> taps,
+            EventBuffer* outputs);
 
   std::vector<CoreState> states_;
-  EventBuffer here_, next_;  // events on their way between two cores
+  std::vector<EventBuffer> sent_;  // by core: what it made of its latest chunk
+  EventBuffer input_;
 };
 
 class Chip {

@@ -57,6 +57,7 @@ class _Core:
         config = self.config
         t, channel, y, x = event
         features, height, width = config.neuron_shape
+        _, out_height, out_width = config.out_shape
         _, kh, kw, _ = config.weight.shape
         self.events_in += 1
         for oy in range(height):
@@ -71,7 +72,7 @@ class _Core:
                     for _ in range(self.update(f, oy, ox, self.weight[channel][ky][kx][f])):
                         self.spikes.append((t, f, oy, ox))
                         py, px = oy >> config.pool, ox >> config.pool
-                        if py < config.out_shape.height and px < config.out_shape.width:
+                        if py < out_height and px < out_width:
                             send((t, f, py, px))
 
     def update(self, f: int, y: int, x: int, w: int) -> int:

@@ -236,7 +236,8 @@ def _as_written(maps: NDArray[Any] | None) -> NDArray[Any] | None:
 
 
 def _flat_maps(maps: NDArray[Any]) -> NDArray[Any]:
-    return np.ascontiguousarray(maps.transpose(0, 3, 1, 2)).reshape(len(maps), -1)
+    batch, height, width, channels = maps.shape
+    return np.ascontiguousarray(maps.transpose(0, 3, 1, 2)).reshape(batch, channels * height * width)
 
 
 def _import_core() -> ModuleType:
