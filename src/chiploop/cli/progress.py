@@ -44,7 +44,9 @@ class View:
         self._bars.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._say_trained()
         self._bars.stop()
 
     def line(self, text: str) -> None:
@@ -53,7 +55,6 @@ class View:
 
     def stage(self, title: str) -> None:
         """Show that something without a measure goes on."""
-        self._say_trained()
         self._bar(title, total=None)
         self._log(f"{title} ...")
 

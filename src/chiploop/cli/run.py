@@ -12,6 +12,7 @@ import typer
 
 from chiploop.cli.console import INTERRUPTED, fail, print_json, print_table
 from chiploop.cli.options import DataOption, JsonOption, QuietOption, SetOption
+from chiploop.errors import ChiploopError
 
 if TYPE_CHECKING:
     from chiploop.measure.record import RunRecord
@@ -43,7 +44,7 @@ def command(
 ) -> None:
     """Train every row of a recipe, run it on the chip, and report."""
     from chiploop.recipes.catalogue import require_names
-    from chiploop.recipes.folder import claim_folder, default_folder
+    from chiploop.recipes.folder import claim_folder, default_folder, leave_folder
     from chiploop.recipes.recipe import read_recipe
 
     read = read_recipe(recipe, changes)
@@ -53,6 +54,9 @@ def command(
     begin = time.perf_counter()
     try:
         records, written = _run(read, data, folder, seeds, quiet=quiet)
+    except ChiploopError:
+        leave_folder(folder)
+        raise
     except KeyboardInterrupt:
         message = f"interrupted; finished epochs are kept in {folder}, and the same command goes on from there"
         fail(message, code=INTERRUPTED, as_json=as_json)

@@ -12,6 +12,7 @@ def pin(threads: int) -> None:
     environment's variables nor the number of cores change a result.
     """
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    # As use_deterministic_algorithms(True), which would import a compiler to tell it, for seconds.
+    torch.set_deterministic_debug_mode("error")
     # A debugging aid of that mode, which would write every new tensor twice.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -24,8 +24,9 @@ def aggregate(records: Sequence[RunRecord]) -> list[Metric]:
     owner: dict[_Key, str] = {}
     found: dict[_Key, dict[int | None, Metric]] = {}
     for record in records:
+        experiment = record.experiment
         for metric in record.metrics:
-            if metric.how != "quoted" and owner.setdefault(metric.key, record.experiment) != record.experiment:
+            if metric.how != "quoted" and owner.setdefault(metric.key, experiment) != experiment:
                 raise DataError(
                     f"{metric.name!r} of {metric.method!r} at {metric.where!r} comes from two experiments (recipe "
                     f"{record.name!r} is one); aggregate one experiment at a time"
