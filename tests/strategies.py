@@ -19,7 +19,12 @@ def shapes(draw: st.DrawFn, *, channels: int = 2, side: int = 8) -> SensorShape:
 
 @st.composite
 def events(
-    draw: st.DrawFn, *, shape: SensorShape | None = None, max_size: int = 60, min_size: int = 0, start_us: int | None = None
+    draw: st.DrawFn,
+    *,
+    shape: SensorShape | None = None,
+    max_size: int = 60,
+    min_size: int = 0,
+    start_us: int | None = None,
 ) -> Events:
     """Streams with ties, silence before and after, and empty ones."""
     sensor = shape or draw(shapes())
@@ -30,6 +35,6 @@ def events(
         draw(st.lists(st.integers(0, size - 1), min_size=n, max_size=n)) for size in sensor
     ]
     stop = start + (times[-1] if times else 0) + 1 + draw(st.integers(0, LATEST_US))
-    return Events.from_columns(
-        start + np.array(times, np.int64), *(np.array(a, np.int64) for a in addresses), sensor, start_us=start, stop_us=stop
-    )
+    channel, y, x = (np.array(column, np.int64) for column in addresses)
+    t_us = start + np.array(times, np.int64)
+    return Events.from_columns(t_us, channel, y, x, sensor, start_us=start, stop_us=stop)

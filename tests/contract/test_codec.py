@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
+from tests.strategies import events
 
 from chiploop.errors import DataError
 from chiploop.events.codecs import CODECS
 from chiploop.events.types import Events, SensorShape
-from tests.strategies import events
 
 SHAPE = SensorShape(2, 34, 34)
 NAMES = CODECS.names()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from chiploop.encode.pixels import Fired, advance, new_pixels
 from chiploop.encode.saccade_path import NMNIST_PATH, NMNIST_PAUSES_US, PATH_KNOT_US
 from chiploop.errors import DataError
 from chiploop.events.types import Events, SensorShape
@@ -64,7 +65,7 @@ class SaccadeCamera:
     duration_us: int = 320_000
     pauses_us: tuple[tuple[int, int], ...] = NMNIST_PAUSES_US
     onset_spread_us: tuple[float, ...] = (5_250.0, 3_900.0)
-    step_px: float = 0.12
+    step_px: float = 0.2
     step_us: int = 4_000
 
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ class SaccadeCamera:
             not 0 <= 2 * spread < length for spread, length in zip(self.onset_spread_us, lengths, strict=True)
         ):
             raise DataError(
-                f"SaccadeCamera.onset_spread_us = {self.onset_spread_us} must hold one number for each pause, at least 0 "
+                f"SaccadeCamera.onset_spread_us = {self.onset_spread_us} must hold a number for each pause, at least 0 "
                 f"and below half its length, {lengths}"
             )
 
@@ -120,23 +121,6 @@ class SaccadeCamera:
         return np.interp(np.linspace(0, progress[-1], 1 + math.ceil(progress[-1])), progress, fine)
 
 
-@dataclass(slots=True)
-class _Pixels:
-    """What the pixels of a batch remember, flat over recordings and pixels."""
-
-    on: NDArray[np.float32]  # threshold, as a change of L
-    off: NDArray[np.float32]
-    upper: NDArray[np.float32]  # the L at which the next ON event comes; infinite while the pixel is blind
-    lower: NDArray[np.float32]
-    blind: NDArray[np.int64]  # indices of blind pixels
-    until: NDArray[np.float64]  # when each of them sees again
-
-    def look(self, where: NDArray[np.int64], reference: NDArray[np.float32]) -> None:
-        """Set the references of some pixels."""
-        self.upper[where] = reference + self.on[where]
-        self.lower[where] = reference - self.off[where]
-
-
 def _record_chunk(
     camera: SaccadeCamera, images: list[NDArray[np.uint8]], rngs: Sequence[np.random.Generator]
 ) -> list[Events]:
@@ -146,14 +130,21 @@ def _record_chunk(
     margin = math.ceil(np.abs(corner).max()) + max(height, width)
     scene = np.stack([luminance(camera, image, margin) for image in images])
     seen = view(scene, margin - corner[0], height, width)
-    pixels = _new_pixels(camera, seen.reshape(-1), rngs)
-    parts: list[tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]] = []
+    pixels = new_pixels(
+        seen.reshape(-1),
+        rngs,
+        threshold_on=camera.threshold_on,
+        threshold_off=camera.threshold_off,
+        mismatch=camera.mismatch,
+    )
+    parts: list[Fired] = []
     for k in range(len(times) - 1):
         target = view(scene, margin - corner[k + 1], height, width)
         if camera.lag_us:
             follow = np.float32(-math.expm1(-(times[k + 1] - times[k]) / camera.lag_us))
             target = seen + follow * (target - seen)
-        parts.append(_step(camera, pixels, seen.reshape(-1), target.reshape(-1), times[k], times[k + 1]))
+        flat = seen.reshape(-1), target.reshape(-1)
+        parts.append(advance(pixels, *flat, times[k], times[k + 1], refractory_us=camera.refractory_us))
         seen = target
     where, t, rising = (np.concatenate(column) for column in zip(*parts, strict=True))
     return _assemble(camera, where, t, rising, rngs)
@@ -183,48 +174,6 @@ def view(
     rows = window[:, :, :-1] + fx * (window[:, :, 1:] - window[:, :, :-1])
     view: NDArray[np.float32] = rows[:, :-1] + fy * (rows[:, 1:] - rows[:, :-1])
     return view
-
-
-def _new_pixels(
-    camera: SaccadeCamera, seen: NDArray[np.float32], rngs: Sequence[np.random.Generator]
-) -> _Pixels:
-    n = seen.size // len(rngs)
-    draw = np.stack([rng.standard_normal((2, n), dtype=np.float32) for rng in rngs], axis=1)
-    # A pixel ten times as sensitive as its neighbours would be a defect, not a mismatch.
-    factor = np.maximum(1 + np.float32(camera.mismatch) * draw, np.float32(0.1)).reshape(2, -1)
-    on, off = np.float32(camera.threshold_on) * factor[0], np.float32(camera.threshold_off) * factor[1]
-    # Where between its two thresholds a pixel stands when the recording begins is anybody's guess.
-    phase = np.concatenate([rng.random(n, dtype=np.float32) for rng in rngs])
-    reference = seen + phase * (on + off) - on
-    none = np.zeros(0, np.int64)
-    return _Pixels(on, off, reference + on, reference - off, none, none.astype(np.float64))
-
-
-def _step(
-    camera: SaccadeCamera,
-    pixels: _Pixels,
-    before: NDArray[np.float32],
-    after: NDArray[np.float32],
-    t0: float,
-    t1: float,
-) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_]]:
-    """Advance from t0 to t1, L changing linearly; a pixel emits at most one event in a step."""
-    due = pixels.until < t1
-    waking = pixels.blind[due]
-    share = np.maximum(pixels.until[due] - t0, 0).astype(np.float32) / np.float32(t1 - t0)
-    pixels.look(waking, before[waking] + share * (after[waking] - before[waking]))
-    where = np.flatnonzero((after >= pixels.upper) | (after <= pixels.lower))
-    rising = after[where] >= pixels.upper[where]
-    level = np.where(rising, pixels.upper[where], pixels.lower[where])
-    change = after[where] - before[where]
-    # A pixel that starts a step past its threshold (a blur of rounding, no change) fires at the step's start.
-    share = np.divide(level - before[where], change, out=np.zeros_like(level), where=change != 0)
-    t = t0 + np.clip(share, 0, 1).astype(np.float64) * (t1 - t0)
-    pixels.upper[where] = np.inf
-    pixels.lower[where] = -np.inf
-    pixels.blind = np.concatenate([pixels.blind[~due], where])
-    pixels.until = np.concatenate([pixels.until[~due], t + camera.refractory_us])
-    return where, t, rising
 
 
 def _assemble(

@@ -50,7 +50,7 @@ def test_unsorted_is_refused_with_a_cure_and_sorted_stably() -> None:
 def test_missing_and_ambiguous_fields_are_named() -> None:
     with pytest.raises(DataError, match=r"no field for x .*Choices: p, t, y"):
         from_mapping({"t": [0], "y": [0], "p": [0]}, SHAPE)
-    with pytest.raises(DataError, match="'p', 'c'.* all mean channel"):
+    with pytest.raises(DataError, match=r"'p', 'c'.* all mean channel"):
         from_mapping({"t": [0], "x": [0], "y": [0], "p": [0], "c": [0]}, SHAPE)
     with pytest.raises(DataError, match="named fields"):
         from_structured(np.zeros(3), SHAPE)

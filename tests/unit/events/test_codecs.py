@@ -88,8 +88,8 @@ def test_real_recordings_agree_with_a_bytewise_decoder(data_root: Path) -> None:
     path = sorted((data_root / "N-MNIST" / "Train").glob("*/*.bin"))[0]
     content = path.read_bytes()
     slow = [
-        (((content[i + 2] & 0x7F) << 16) | (content[i + 3] << 8) | content[i + 4], content[i + 2] >> 7, content[i + 1], content[i])
-        for i in range(0, len(content), 5)
+        (((c[2] & 0x7F) << 16) | (c[3] << 8) | c[4], c[2] >> 7, c[1], c[0])
+        for c in (content[i : i + 5] for i in range(0, len(content), 5))
     ]
     events = read_events(path)
     fast = list(zip(events.t_us.tolist(), events.channel.tolist(), events.y.tolist(), events.x.tolist(), strict=True))
