@@ -70,13 +70,14 @@ $(TOOLS): $(CREATED) $(SOURCES)
 demo: $(INSTALLED)
 	@$(BIN)/chiploop run demo
 
-# The tests run whatever the checks say, so that one look shows both; pytest's closing line comes last.
+# Every check has its say, and the tests run whatever the checks say; pytest's closing line comes last.
+CHECKS = status=0; for tool in 'ruff check .' mypy lint-imports; do $(BIN)/$$tool || status=1; done;
+
 test: $(TOOLS)
-	@$(MAKE) --no-print-directory -s check; checked=$$?; \
-	$(BIN)/python -m pytest $(PYTEST_ARGS) && exit $$checked
+	@$(CHECKS) $(BIN)/python -m pytest $(PYTEST_ARGS) && exit $$status
 
 check: $(TOOLS)
-	@status=0; for tool in 'ruff check .' mypy 'lint-imports'; do $(BIN)/$$tool || status=1; done; exit $$status
+	@$(CHECKS) exit $$status
 
 lint: check
 	@$(BIN)/ruff format --check .

@@ -1,0 +1,131 @@
+"""Write the generated parts of README.md and docs/ anew: results and figure from records, commands from their help.
+
+    python docs/generate.py [--records FOLDER] [--check | --check-results]
+
+With `--check` nothing is written, and the exit code says whether anything would change; `--check-results` leaves out
+the commands, whose help is laid out differently from release to release of the parser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from chiploop.errors import DataError
+from chiploop.measure.aggregate import split_experiments
+from chiploop.measure.record import RunRecord, read_records
+from chiploop.report import results_table, update_readme
+from chiploop.report.results import Results
+from chiploop.report.sections.summary import overview
+
+ROOT = Path(__file__).resolve().parent.parent
+README, COMMANDS, FIGURE = Path("README.md"), Path("docs/cli.md"), Path("docs/figures/accuracy.svg")
+FIGURE_BEGIN, FIGURE_END = "<!-- chiploop:figure:begin -->", "<!-- chiploop:figure:end -->"
+COLUMNS = 100
+
+
+def comparable(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the records of the one experiment there is; several cannot share the README's one table."""
+    groups = split_experiments(records)
+    if len(groups) != 1:
+        names = "; ".join(", ".join(sorted({record.name for record in group})) for group in groups)
+        raise DataError(f"the README shows one experiment, the records hold {len(groups)} ({names}): give those of one")
+    return list(groups[0])
+
+
+def write_results(root: Path, records: Sequence[RunRecord]) -> None:
+    """Write README's table and its figure from the records of one experiment."""
+    group = comparable(records)
+    update_readme(root / README, results_table(group))
+    plot = overview(Results.of(group), name=FIGURE.stem)
+    (root / FIGURE).parent.mkdir(parents=True, exist_ok=True)
+    (root / FIGURE).write_text(plot.svg, encoding="utf-8")
+    text = (root / README).read_text(encoding="utf-8")
+    before, _, rest = text.partition(FIGURE_BEGIN)
+    _, found, after = rest.partition(FIGURE_END)
+    if not found:
+        raise DataError(f"{README} must hold the lines {FIGURE_BEGIN} and {FIGURE_END}, in this order")
+    image = f"![{plot.alt}]({FIGURE.as_posix()})"
+    (root / README).write_text(f"{before}{FIGURE_BEGIN}\n{image}\n{FIGURE_END}{after}", encoding="utf-8")
+
+
+def command_names() -> list[str]:
+    """Return the subcommands in the order of the help."""
+    from typer.main import get_command
+
+    from chiploop.cli.app import app
+
+    commands: dict[str, object] = getattr(get_command(app), "commands")  # noqa: B009 -- a group, says typer at run time
+    return list(commands)
+
+
+def help_text(*command: str) -> str:
+    """Return what `--help` prints, without colours and frames, at a fixed width."""
+    plain = {"TYPER_USE_RICH": "0", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": str(COLUMNS)}
+    done = subprocess.run(
+        [sys.executable, "-m", "chiploop", *command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **plain},
+    )
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+
+
+def write_commands(root: Path) -> None:
+    """Write docs/cli.md from the commands' own help."""
+    parts = ["# Commands", "Written by `make docs` from the commands' own help.", f"```text\n{help_text()}\n```"]
+    for name in command_names():
+        parts += [f"## chiploop {name}", f"```text\n{help_text(name)}\n```"]
+    (root / COMMANDS).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """Return the content of every file that holds generated parts, where it exists."""
+    return {
+        path: (root / path).read_text(encoding="utf-8")
+        for path in (README, COMMANDS, FIGURE)
+        if (root / path).is_file()
+    }
+
+
+def write_all(root: Path, records: Path, *, commands: bool) -> None:
+    """Write everything; results only where there are records."""
+    found = read_records(records) if records.is_dir() else []
+    if found:
+        write_results(root, found)
+    if commands:
+        write_commands(root)
+
+
+def main() -> int:
+    """Read the arguments, write, and say what changed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=Path, default=ROOT / "docs" / "records")
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--check-results", action="store_true")
+    given = parser.parse_args()
+    checking = given.check or given.check_results
+    before = generated(ROOT)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) if checking else ROOT
+        for path, text in before.items():
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            (target / path).write_text(text, encoding="utf-8")
+        write_all(target, given.records, commands=not given.check_results)
+        changed = [path for path, text in generated(target).items() if before.get(path) != text]
+    for path in changed:
+        print(f"{'is out of date' if checking else 'wrote'}: {path}")
+    return int(checking and bool(changed))
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main())
+    except DataError as error:
+        raise SystemExit(f"error: {error}") from error
