@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from chiploop.encode.raster import rasterize_batch
 from chiploop.encode.saccade import SaccadeCamera
-from chiploop.encode.saccade_delay import align, estimate_delays, shift_path
-from chiploop.encode.saccade_fit import Pair, fit_path
+from chiploop.encode.saccade_delay import align, estimate_delays
+from chiploop.encode.saccade_fit import Pair, correct_path
 from chiploop.events.types import Events
 from chiploop.rng import stream
 
@@ -27,7 +27,7 @@ REPORT_WINDOW_US = 30_000
 SACCADES_US = (0, 95_000, 220_000, 320_000)
 """Bounds of the three movements: the mean rate over 1,000 recordings is lowest near 90 and 223 ms."""
 HELD_OUT = 200
-PATH_ROUNDS = 2
+PATH_ROUNDS = 3
 
 FIRST_STEPS: dict[str, float] = {
     "threshold_on": 0.1,
@@ -149,17 +149,16 @@ def fit(
 
     Recordings are brought to one clock first; otherwise their onsets' scatter would pass for a slower movement.
     """
-    for _ in range(PATH_ROUNDS):
+    still = (0.0,) * len(camera.pauses_us)
+    for turn in range(PATH_ROUNDS):
         delays = estimate_delays(camera, pairs)
         tell(f"delays of movements in us: mean {delays.mean(0).round()}, standard deviation {delays.std(0).round()}")
         aligned = align(camera, pairs, delays - delays.mean(0))
-        camera = fit_path(camera, aligned)
-        # The path is found from events, which come after the change that causes them.
-        camera = shift_path(camera, estimate_delays(camera, aligned).mean(0))
+        rngs = [stream(0, "calibrate", "path", turn, k) for k in range(len(pairs))]
+        camera = correct_path(dataclasses.replace(camera, onset_spread_us=still), aligned, rngs)
     # A uniform spread of half-width w has the standard deviation w / sqrt(3).
     spread = tuple(round(float(s) * 3**0.5) for s in delays[:, 1:].std(0))
-    steady = dataclasses.replace(camera, onset_spread_us=(0.0,) * len(spread))
-    found = search(steady, lambda c: mismatch_loss(c, aligned), FIRST_STEPS, rounds=rounds, tell=tell)
+    found = search(camera, lambda c: mismatch_loss(c, aligned), FIRST_STEPS, rounds=rounds, tell=tell)
     return dataclasses.replace(found, onset_spread_us=spread)
 
 

@@ -57,17 +57,6 @@ def align(camera: SaccadeCamera, pairs: Sequence[Pair], delays: NDArray[np.float
     return aligned
 
 
-def shift_path(camera: SaccadeCamera, delays: NDArray[np.float64]) -> SaccadeCamera:
-    """Return the camera whose movements come later by the given times, float64[movements], in us."""
-    clock = np.arange(len(camera.path)) * float(camera.knot_us)
-    anchors = np.array([0, *(t for pause in camera.pauses_us for t in pause), clock[-1]])
-    late = np.interp(clock, anchors, np.repeat(delays, 2))
-    knots = np.array(camera.path)
-    moved = np.stack([np.interp(clock - late, clock, knots[:, axis]) for axis in (0, 1)], axis=1)
-    path = tuple((round(float(x), 3), round(float(y), 3)) for x, y in moved - moved[0])
-    return dataclasses.replace(camera, path=path)
-
-
 def _expected(
     camera: SaccadeCamera, pairs: Sequence[Pair], edges: NDArray[np.int64], first: int
 ) -> NDArray[np.float32]:
