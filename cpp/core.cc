@@ -1,8 +1,10 @@
 #include "core.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
+#include <stdexcept>
 
 #include "kernel.h"
 
@@ -89,6 +91,10 @@ Core::Core(const CoreConfig& given, Isa isa) : config(given) {
   sites = sites_of(config, blocks);
   weights = weights_of(config, blocks);
 
+  if (weight_row > kStateMax) {  // the kernels count what happens in a row in int16 lanes
+    throw std::invalid_argument("a kernel row holds at most 32767 blocks of 16 weights");
+  }
+
   std::uint32_t most_rows = 0, most_columns = 0;
   for (const Reach& reach : rows) most_rows = std::max(most_rows, reach.count);
   for (const Reach& reach : columns) most_columns = std::max(most_columns, reach.count);
@@ -118,41 +124,77 @@ void Core::copy_potentials(const CoreState& state, std::int16_t* to) const {
   }
 }
 
-void report(const Core& core, CoreState& state, const Tap& tap, std::int64_t t_us, const Hit& hit, std::uint32_t lane,
-            std::int64_t spikes) {
-  const Site& site = core.sites[hit.block];
+CoreState Core::fresh_state() const {
+  return {std::vector<StateBlock>(sites.size()), {}, 0, std::vector<Hit>(hit_room(*this))};
+}
+
+void Core::run(CoreState& state, std::span<const Event> in, const Tap& tap, EventBuffer& out) const {
+  scatter_({*this, state, in, tap, out});
+}
+
+namespace {
+
+std::uint32_t next_lane(std::uint32_t lanes) { return static_cast<std::uint32_t>(std::countr_zero(lanes)) >> 1; }
+
+// Reports spikes to the tap: window counts (full at 65535, the rest is lost), totals, and the spikes themselves.
+void report(const Job& job, const Hit& hit, std::uint32_t lane, std::int64_t spikes) {
+  const Tap& tap = job.tap;
+  const Site& site = job.core.sites[hit.block()];
   const std::uint32_t neuron = site.neuron + lane;
   if (tap.totals != nullptr) tap.totals[neuron] += spikes;
   if (tap.counts != nullptr) {
     constexpr std::int64_t full = std::numeric_limits<std::uint16_t>::max();
     const std::int64_t fits = std::min(spikes, full - tap.counts[neuron]);
     tap.counts[neuron] = static_cast<std::uint16_t>(tap.counts[neuron] + fits);
-    state.lost += spikes - fits;
+    job.state.lost += spikes - fits;
   }
   if (tap.spikes != nullptr) {
-    const auto position = static_cast<std::uint32_t>(hit.block / core.blocks);
-    const std::uint32_t width = core.config.neurons.width;
-    const Event event{t_us, static_cast<std::uint16_t>(site.channel + lane), static_cast<std::uint16_t>(position / width),
-                      static_cast<std::uint16_t>(position % width), 0};
+    const auto position = static_cast<std::uint32_t>(hit.block() / job.core.blocks);
+    const std::uint32_t width = job.core.config.neurons.width;
+    const Event event{job.in[hit.event()].t_us, static_cast<std::uint16_t>(site.channel + lane),
+                      static_cast<std::uint16_t>(position / width), static_cast<std::uint16_t>(position % width), 0};
     for (std::int64_t i = 0; i < spikes; ++i) tap.spikes->push(event);
   }
 }
 
-void fire_many(const Core& core, CoreState& state, const Tap& tap, std::int64_t t_us, std::span<const Hit> hits,
-               EventBuffer& out) {
+}  // namespace
+
+void fire_once(const Job& job, std::span<const Hit> hits) {
+  const bool tapped = job.tap.any();
+  std::int64_t spikes = 0;
+  Event* next = job.out.room(hits.size() * kLanes + 1);
   for (const Hit& hit : hits) {
-    const Site site = core.sites[hit.block];
+    const Site site = job.core.sites[hit.block()];
+    const std::int64_t t_us = job.in[hit.event()].t_us;
     for (std::uint32_t lanes = hit.lanes & kOneBitALane; lanes != 0; lanes &= lanes - 1) {
-      const auto lane = static_cast<std::uint32_t>(std::countr_zero(lanes)) >> 1;
-      std::int16_t& v = state.v[hit.block].lane[lane];
-      const std::int32_t spikes = v / core.config.threshold;
-      v = static_cast<std::int16_t>(v % core.config.threshold);
-      state.counters.spikes += spikes;
-      if (tap.any()) report(core, state, tap, t_us, hit, lane, spikes);
+      const std::uint32_t lane = next_lane(lanes);
+      // Always written, kept only if it leaves: cheaper than a branch on the edge of an odd map.
+      *next = {t_us, static_cast<std::uint16_t>(site.channel + lane), site.y, site.x, 0};
+      next += site.leaves;
+      spikes += 1;
+      if (tapped) report(job, hit, lane, 1);
+    }
+  }
+  job.out.commit(next);
+  job.state.counters.spikes += spikes;
+}
+
+void fire_many(const Job& job, std::span<const Hit> hits) {
+  const std::int32_t threshold = job.core.config.threshold;
+  for (const Hit& hit : hits) {
+    const Site site = job.core.sites[hit.block()];
+    const std::int64_t t_us = job.in[hit.event()].t_us;
+    for (std::uint32_t lanes = hit.lanes & kOneBitALane; lanes != 0; lanes &= lanes - 1) {
+      const std::uint32_t lane = next_lane(lanes);
+      std::int16_t& v = job.state.v[hit.block()].lane[lane];
+      const std::int32_t spikes = v / threshold;
+      v = static_cast<std::int16_t>(v % threshold);
+      job.state.counters.spikes += spikes;
+      if (job.tap.any()) report(job, hit, lane, spikes);
       if (site.leaves == 0) continue;
-      Event* next = out.room(static_cast<std::size_t>(spikes));
+      Event* next = job.out.room(static_cast<std::size_t>(spikes));
       std::fill_n(next, spikes, Event{t_us, static_cast<std::uint16_t>(site.channel + lane), site.y, site.x, 0});
-      out.commit(next + spikes);
+      job.out.commit(next + spikes);
     }
   }
 }

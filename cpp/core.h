@@ -82,11 +82,26 @@ struct Counters {
   std::int64_t fifo_peak = 0;
 };
 
+// A block in which neurons fired. Kernels write one for every block they update and keep it only if a lane fired, which
+// costs less than a branch that nobody can predict; spikes are made from the list afterwards.
+struct Hit {
+  std::uint64_t place;  // event of the chunk << 32 | block
+  std::uint32_t lanes;  // two bits a lane, as the byte mask of int16 lanes comes out of the register
+  std::uint32_t unused;
+
+  std::uint32_t event() const { return static_cast<std::uint32_t>(place >> 32); }
+  std::uint32_t block() const { return static_cast<std::uint32_t>(place); }
+};
+
+struct Job;  // in kernel.h
+using Scatter = void (*)(const Job&);
+
 // What changes while a core runs; one for each stream that is run at the same time.
 struct CoreState {
   std::vector<StateBlock> v;  // membrane potentials, by block
   Counters counters;
   std::int64_t lost = 0;  // spikes that did not fit a count
+  std::vector<Hit> hits;  // room for the kernel's list
 };
 
 // Where spikes are reported besides the next core; null where nobody asked. Indexed by neuron, [y][x][F].
@@ -101,12 +116,10 @@ class Core {
  public:
   Core(const CoreConfig& config, Isa isa);
 
-  CoreState fresh_state() const { return CoreState{std::vector<StateBlock>(sites.size()), {}, 0}; }
+  CoreState fresh_state() const;
 
   // Runs the events through the core in order; appends the spikes that leave to `out`.
-  void run(CoreState& state, std::span<const Event> in, const Tap& tap, EventBuffer& out) const {
-    scatter_(*this, state, in, tap, out);
-  }
+  void run(CoreState& state, std::span<const Event> in, const Tap& tap, EventBuffer& out) const;
 
   // Copies the potentials to an unpadded [y][x][F] map.
   void copy_potentials(const CoreState& state, std::int16_t* to) const;
@@ -125,7 +138,6 @@ class Core {
   std::vector<Site> sites;     // by block
 
  private:
-  using Scatter = void (*)(const Core&, CoreState&, std::span<const Event>, const Tap&, EventBuffer&);
   Scatter scatter_;
 };
 

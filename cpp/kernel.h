@@ -1,7 +1,8 @@
 // What the kernels share: the list of blocks that fired, and what happens to their spikes.
 #pragma once
 
-#include <bit>
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -9,48 +10,35 @@
 
 namespace chiploop {
 
-// How the update leaves a neuron that fired; `later`: fire_many() divides, since several spikes may be due.
+// How the update leaves a neuron that fired; `later`: fire_many() divides, as several spikes may be due.
 enum class Fired { subtract, zero, later };
-
-using Scatter = void (*)(const Core&, CoreState&, std::span<const Event>, const Tap&, EventBuffer&);
 
 Scatter portable_scatter(const Core& core);
 Scatter avx2_scatter(const Core& core);
 bool has_avx2();
 
-// A block in which neurons fired.
-struct Hit {
-  std::uint32_t block;
-  std::uint32_t lanes;  // two bits a lane, as the byte mask of int16 lanes comes out of the register
-};
-
 inline constexpr std::uint32_t kOneBitALane = 0x55555555u;
 
-// Reports spikes to the tap: window counts (full at 65535, the rest is lost), totals, and the spikes themselves.
-void report(const Core& core, CoreState& state, const Tap& tap, std::int64_t t_us, const Hit& hit, std::uint32_t lane,
-            std::int64_t spikes);
-
-// Emits one spike for every lane that fired, in the order (y, x, feature).
-inline void fire_once(const Core& core, CoreState& state, const Tap& tap, std::int64_t t_us, std::span<const Hit> hits,
-                      EventBuffer& out) {
-  const bool tapped = tap.any();
-  Event* next = out.room(hits.size() * kLanes + 1);
-  for (const Hit& hit : hits) {
-    const Site site = core.sites[hit.block];
-    for (std::uint32_t lanes = hit.lanes & kOneBitALane; lanes != 0; lanes &= lanes - 1) {
-      const auto lane = static_cast<std::uint32_t>(std::countr_zero(lanes)) >> 1;
-      // Always written, kept only if it leaves: cheaper than a branch that a pooled odd map makes hard to predict.
-      *next = {t_us, static_cast<std::uint16_t>(site.channel + lane), site.y, site.x, 0};
-      next += site.leaves;
-      state.counters.spikes += 1;
-      if (tapped) report(core, state, tap, t_us, hit, lane, 1);
-    }
-  }
-  out.commit(next);
+// Hits that a kernel collects before it makes spikes of them: some chunks' worth, and always room for one event's and
+// for the write that is not kept.
+inline std::size_t hit_room(const Core& core) {
+  constexpr std::size_t kUsual = 2048;
+  return std::max(kUsual, core.most_hits + 1);
 }
 
+// What one call of a kernel works on.
+struct Job {
+  const Core& core;
+  CoreState& state;
+  std::span<const Event> in;
+  const Tap& tap;
+  EventBuffer& out;
+};
+
+// Emits one spike for every lane that fired, in the order of events, y, x, feature.
+void fire_once(const Job& job, std::span<const Hit> hits);
+
 // Emits every spike that is due (V / threshold of them) and leaves the remainder.
-void fire_many(const Core& core, CoreState& state, const Tap& tap, std::int64_t t_us, std::span<const Hit> hits,
-               EventBuffer& out);
+void fire_many(const Job& job, std::span<const Hit> hits);
 
 }  // namespace chiploop

@@ -8,65 +8,97 @@
 namespace chiploop {
 namespace {
 
-inline std::int64_t lanes_in(std::uint32_t mask) { return std::popcount(mask) >> 1; }
+// Lanes counted one by one: each is -1 where something happened. A row has fewer blocks than an int16 can count.
+class LaneCount {
+ public:
+  CHIPLOOP_AVX2 LaneCount() : row_(_mm256_setzero_si256()), total_(_mm256_setzero_si256()) {}
+
+  CHIPLOOP_AVX2 void add(__m256i happened) { row_ = _mm256_sub_epi16(row_, happened); }
+
+  CHIPLOOP_AVX2 void end_row() {
+    const __m256i ones = _mm256_set1_epi16(1);
+    total_ = _mm256_add_epi32(total_, _mm256_madd_epi16(row_, ones));
+    row_ = _mm256_setzero_si256();
+  }
+
+  CHIPLOOP_AVX2 std::int64_t take() {
+    alignas(32) std::int32_t lane[8];
+    _mm256_store_si256(reinterpret_cast<__m256i*>(lane), total_);
+    total_ = _mm256_setzero_si256();
+    std::int64_t sum = 0;
+    for (const std::int32_t n : lane) sum += n;
+    return sum;
+  }
+
+ private:
+  __m256i row_;
+  __m256i total_;
+};
 
 template <bool kSaturates, bool kFloor, Fired kFired>
-CHIPLOOP_AVX2 void scatter(const Core& core, CoreState& state, std::span<const Event> in, const Tap& tap,
-                           EventBuffer& out) {
+CHIPLOOP_AVX2 void scatter(const Job& job) {
+  const Core& core = job.core;
   const __m256i below = _mm256_set1_epi16(static_cast<short>(core.config.threshold - 1));
   const __m256i theta = _mm256_set1_epi16(static_cast<short>(core.config.threshold));
   const __m256i floor = _mm256_set1_epi16(static_cast<short>(core.config.floor));
-  StateBlock* const all_states = state.v.data();
+  StateBlock* const states = job.state.v.data();
   const std::size_t blocks = core.blocks, row_blocks = core.row_blocks, weight_row = core.weight_row;
-  std::vector<Hit> hit_list(core.most_hits + 1);  // the last entry takes the write that is not kept
-  Hit* const hits = hit_list.data();
-  std::int64_t synops = 0, high = 0, low = 0, floored = 0;
+  const std::size_t room = hit_room(core), most_hits = core.most_hits;
+  Hit* const hits = job.state.hits.data();
+  std::size_t n_hits = 0;
+  std::int64_t positions = 0;
+  LaneCount high, low, floored;
 
-  for (const Event& event : in) {
+  for (std::size_t e = 0; e < job.in.size(); ++e) {
+    const Event event = job.in[e];
     const Reach rows = core.rows[event.y], columns = core.columns[event.x];
     const std::size_t run = columns.count * blocks;
     std::size_t first = rows.first * row_blocks + columns.first * blocks;
     const WeightBlock* weight =
         core.weights.data() + event.channel * core.weight_plane + rows.weight * weight_row + columns.weight * blocks;
-    std::size_t n_hits = 0;
+    positions += std::int64_t{rows.count} * columns.count;
     for (std::uint32_t row = 0; row < rows.count; ++row, first += row_blocks, weight += weight_row) {
+      const std::uint64_t place = (std::uint64_t{e} << 32) + first;
       for (std::size_t i = 0; i < run; ++i) {
-        auto* const place = reinterpret_cast<__m256i*>(all_states + first + i);
-        const __m256i before = _mm256_load_si256(place);
+        auto* const state = reinterpret_cast<__m256i*>(states + first + i);
+        const __m256i before = _mm256_load_si256(state);
         const __m256i w = _mm256_cvtepi8_epi16(_mm_load_si128(reinterpret_cast<const __m128i*>(weight + i)));
         __m256i v = _mm256_adds_epi16(before, w);
         if constexpr (kSaturates) {
           const __m256i wrapped = _mm256_add_epi16(before, w);
-          high += lanes_in(static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpgt_epi16(v, wrapped))));
-          low += lanes_in(static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpgt_epi16(wrapped, v))));
+          high.add(_mm256_cmpgt_epi16(v, wrapped));
+          low.add(_mm256_cmpgt_epi16(wrapped, v));
         }
         if constexpr (kFloor) {
-          floored += lanes_in(static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpgt_epi16(floor, v))));
+          floored.add(_mm256_cmpgt_epi16(floor, v));
           v = _mm256_max_epi16(v, floor);
         }
         const __m256i fired = _mm256_cmpgt_epi16(v, below);
         if constexpr (kFired == Fired::subtract) v = _mm256_sub_epi16(v, _mm256_and_si256(fired, theta));
         if constexpr (kFired == Fired::zero) v = _mm256_andnot_si256(fired, v);
-        _mm256_store_si256(place, v);
+        _mm256_store_si256(state, v);
         const auto lanes = static_cast<std::uint32_t>(_mm256_movemask_epi8(fired));
-        hits[n_hits] = {static_cast<std::uint32_t>(first + i), lanes};
+        hits[n_hits].place = place + i;
+        hits[n_hits].lanes = lanes;
         n_hits += lanes != 0;
       }
+      if constexpr (kSaturates) high.end_row(), low.end_row();
+      if constexpr (kFloor) floored.end_row();
     }
-    synops += std::int64_t{rows.count} * columns.count;
-    if (n_hits != 0) {
-      if constexpr (kFired == Fired::later) {
-        fire_many(core, state, tap, event.t_us, {hits, n_hits}, out);
-      } else {
-        fire_once(core, state, tap, event.t_us, {hits, n_hits}, out);
-      }
+    if constexpr (kFired == Fired::later) {
+      if (n_hits != 0) fire_many(job, {hits, n_hits});
+      n_hits = 0;
+    } else if (n_hits + most_hits >= room) {
+      fire_once(job, {hits, n_hits});
+      n_hits = 0;
     }
   }
-  state.counters.events_in += static_cast<std::int64_t>(in.size());
-  state.counters.synops += synops * core.config.neurons.channels;
-  state.counters.saturated_high += high;
-  state.counters.saturated_low += low;
-  state.counters.floored += floored;
+  if constexpr (kFired != Fired::later) fire_once(job, {hits, n_hits});
+  job.state.counters.events_in += static_cast<std::int64_t>(job.in.size());
+  job.state.counters.synops += positions * core.config.neurons.channels;
+  job.state.counters.saturated_high += high.take();
+  job.state.counters.saturated_low += low.take();
+  job.state.counters.floored += floored.take();
 }
 
 template <bool kSaturates, bool kFloor>

@@ -48,24 +48,27 @@ std::uint32_t update(StateBlock& state, const WeightBlock& weight, std::int16_t 
 }
 
 template <bool kSaturates, bool kFloor, Fired kFired>
-void scatter(const Core& core, CoreState& state, std::span<const Event> in, const Tap& tap, EventBuffer& out) {
+void scatter(const Job& job) {
+  const Core& core = job.core;
   const auto theta = static_cast<std::int16_t>(core.config.threshold);
   const auto floor = static_cast<std::int16_t>(core.config.floor);
-  std::vector<Hit> hits(core.most_hits);
-  Counters& total = state.counters;
-  for (const Event& event : in) {
+  const std::size_t room = hit_room(core);
+  Hit* const hits = job.state.hits.data();
+  std::size_t n_hits = 0;
+  Counters& total = job.state.counters;
+  for (std::size_t e = 0; e < job.in.size(); ++e) {
+    const Event& event = job.in[e];
     const Reach rows = core.rows[event.y], columns = core.columns[event.x];
     const std::size_t run = columns.count * core.blocks;
     std::size_t first = rows.first * core.row_blocks + columns.first * core.blocks;
     const WeightBlock* weight = core.weights.data() + event.channel * core.weight_plane +
                                 rows.weight * core.weight_row + columns.weight * core.blocks;
-    std::size_t n_hits = 0;
     for (std::uint32_t row = 0; row < rows.count; ++row, first += core.row_blocks, weight += core.weight_row) {
       for (std::size_t i = 0; i < run; ++i) {
         BlockCounts counts;
         const std::uint32_t lanes =
-            update<kSaturates, kFloor, kFired>(state.v[first + i], weight[i], theta, floor, counts);
-        if (lanes != 0) hits[n_hits++] = {static_cast<std::uint32_t>(first + i), lanes};
+            update<kSaturates, kFloor, kFired>(job.state.v[first + i], weight[i], theta, floor, counts);
+        if (lanes != 0) hits[n_hits++] = {(std::uint64_t{e} << 32) + first + i, lanes, 0};
         total.saturated_high += counts.high;
         total.saturated_low += counts.low;
         total.floored += counts.floored;
@@ -73,12 +76,15 @@ void scatter(const Core& core, CoreState& state, std::span<const Event> in, cons
     }
     total.synops += std::int64_t{rows.count} * columns.count * core.config.neurons.channels;
     if constexpr (kFired == Fired::later) {
-      fire_many(core, state, tap, event.t_us, {hits.data(), n_hits}, out);
-    } else {
-      fire_once(core, state, tap, event.t_us, {hits.data(), n_hits}, out);
+      fire_many(job, {hits, n_hits});
+      n_hits = 0;
+    } else if (n_hits + core.most_hits >= room) {
+      fire_once(job, {hits, n_hits});
+      n_hits = 0;
     }
   }
-  total.events_in += static_cast<std::int64_t>(in.size());
+  if constexpr (kFired != Fired::later) fire_once(job, {hits, n_hits});
+  total.events_in += static_cast<std::int64_t>(job.in.size());
 }
 
 template <bool kSaturates, bool kFloor>
