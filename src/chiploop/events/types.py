@@ -96,7 +96,7 @@ def _freeze_column(events: Events, name: str, dtype: type, n: int) -> None:
         raise DataError(f"events.{name} has shape {column.shape}; every column must be one-dimensional of length {n}")
     if column.size and column.dtype.kind not in "iub":
         raise DataError(f"events.{name} has dtype {column.dtype}; it must hold integers")
-    if column.dtype != dtype:
+    if not np.can_cast(column.dtype, dtype, "safe"):
         bounds = np.iinfo(dtype)
         if column.size and (int(column.min()) < bounds.min or int(column.max()) > bounds.max):
             worst = int(np.argmax((column < bounds.min) | (column > bounds.max)))
@@ -116,11 +116,14 @@ def _require_times(t: NDArray[np.int64], start_us: int, stop_us: int) -> None:
     if backwards.any():
         i = int(np.argmax(backwards)) + 1
         raise DataError(
-            f"events.t_us[{i}] = {t[i]} comes after {t[i - 1]}: times must not decrease; sort the recording (stably) first"
+            f"events.t_us[{i}] = {t[i]} comes after {t[i - 1]}: times must not decrease; "
+            "sort the recording (stably) first"
         )
     if t[0] < start_us or t[-1] >= stop_us:
         bad = t[0] if t[0] < start_us else t[-1]
-        raise DataError(f"events.t_us holds {bad}, outside [{start_us}, {stop_us}); crop the recording or move its bounds")
+        raise DataError(
+            f"events.t_us holds {bad}, outside [{start_us}, {stop_us}); crop the recording or move its bounds"
+        )
 
 
 def _require_below(name: str, column: NDArray[np.uint16], bound: int) -> None:
