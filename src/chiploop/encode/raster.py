@@ -37,6 +37,7 @@ def window_edges(start_us: int, stop_us: int, n_windows: int) -> NDArray[np.int6
 def rasterize(events: Events, *, n_windows: int | None = None, dt_us: int | None = None) -> SpikeTrain:
     """Return the counts in `n_windows` equal windows, or in windows of `dt_us` (T = ceil(duration / dt)).
 
+    >>> from chiploop.events.types import SensorShape
     >>> e = Events.from_columns([0, 5, 9], [1, 0, 0], [0, 1, 1], [0, 1, 1], SensorShape(2, 2, 2), stop_us=10)
     >>> train = rasterize(e, dt_us=4)
     >>> train.counts.shape, train.n_events, train.lost
