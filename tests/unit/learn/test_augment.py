@@ -10,7 +10,7 @@ from chiploop.learn.augment import Augment
 from chiploop.rng import stream
 from strategies_network import shapes_samples
 
-STRENGTHS = {"shift_px": 2.0, "rotate_deg": 30.0, "scale": 0.3, "shear": 0.3, "drop": 0.5, "crop": 0.4}
+STRENGTHS = {"shift_px": 2.0, "rotate_deg": 30.0, "scale": 0.3, "shear": 1.0, "drop": 0.5, "crop": 0.4}
 
 
 def test_strength_zero_is_the_identity() -> None:
