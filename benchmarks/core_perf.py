@@ -2,9 +2,10 @@
 
     python benchmarks/core_perf.py [--program FILE] [--recordings N] [--repeats N]
 
-Reads N-MNIST recordings under $CHIPLOOP_DATA. Without a saved program it makes one of the reference shape with random
-weights, and thresholds balanced so that each layer sends on about as many events as it hears: the load of a trained
-network, where layers neither fall silent nor explode. All timings of a row come from one process, in turn.
+Reads N-MNIST recordings under $CHIPLOOP_DATA, or simulates some where there are none. Without a saved program it makes
+one of the reference shape with random weights, and thresholds balanced so that each layer sends on about as many events
+as it hears: the load of a trained network, where layers neither fall silent nor explode. All timings of a row come from
+one process, in turn.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from chiploop import tree
 from chiploop.chip.oracle import OracleDevice
 from chiploop.chip.program import STATE_MAX, STATE_MIN, CoreConfig, Program
 from chiploop.chip.virtual import VirtualDevice
+from chiploop.datasets.locate import resolve_root
+from chiploop.datasets.mnist5k import open_mnist5k
 from chiploop.events.codecs.nmnist import read_nmnist
 from chiploop.events.types import Events, SensorShape
 from chiploop.rng import stream
@@ -163,6 +166,19 @@ def _sent_by(device: VirtualDevice, layer: str, events: Events) -> Events:
     return device.run(events).outputs[layer]
 
 
+def open_recordings(n: int) -> list[Events]:
+    """Return real recordings spread over the data set, or simulated ones where there are none, and say which."""
+    files = sorted((resolve_root() / "N-MNIST" / "Train").glob("*/*.bin"))
+    if files:
+        recordings = [read_nmnist(path) for path in files[:: max(1, len(files) // n)]]
+    else:
+        digits = open_mnist5k(split="test", cache=False)
+        recordings = [digits.sample(i).events for i in range(n)]
+    events = statistics.fmean(len(events) for events in recordings)
+    print(f"{len(recordings)} {'N-MNIST' if files else 'simulated'} recordings, {events:.0f} events each")
+    return recordings
+
+
 def main() -> None:
     """Parse the command line and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -171,11 +187,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--floor", type=int, default=STATE_MIN, help="lower bound of the random network's states")
     given = parser.parse_args()
-    root = os.environ.get("CHIPLOOP_DATA")
-    if not root:
-        raise SystemExit("set CHIPLOOP_DATA to the folder that holds N-MNIST/Train")
-    files = sorted((Path(root) / "N-MNIST" / "Train").glob("*/*.bin"))
-    recordings = [read_nmnist(path) for path in files[:: max(1, len(files) // given.recordings)]]
+    recordings = open_recordings(given.recordings)
     if given.program is None:
         program = balanced_program(
             recordings[:: max(1, len(recordings) // 8)], stream(0, "core_perf"), floor=given.floor
