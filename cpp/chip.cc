@@ -6,6 +6,7 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 
 namespace chiploop {
@@ -125,11 +126,14 @@ std::vector<RunResult> Chip::run_batch(std::span<const Columns> batch, std::span
       errors[worker] = std::current_exception();
     }
   };
-  {
-    std::vector<std::jthread> pool;
+  std::vector<std::thread> pool;
+  try {
     for (std::size_t worker = 1; worker < n; ++worker) pool.emplace_back(work, worker);
-    work(0);
+  } catch (const std::system_error&) {
+    // No more threads to be had: those that started, and this one, do the work.
   }
+  work(0);
+  for (std::thread& thread : pool) thread.join();
   for (const std::exception_ptr& error : errors) {
     if (error) std::rethrow_exception(error);
   }
