@@ -50,12 +50,13 @@ def command(
     read = read_recipe(recipe, changes)
     require_names(read)
     folder = out or default_folder(read)
-    claim_folder(folder, read)
+    is_new = claim_folder(folder, read)
     begin = time.perf_counter()
     try:
         records, written = _run(read, data, folder, seeds, quiet=quiet)
     except ChiploopError:
-        leave_folder(folder)
+        if is_new:
+            leave_folder(folder)
         raise
     except KeyboardInterrupt:
         message = f"interrupted; finished epochs are kept in {folder}, and the same command goes on from there"

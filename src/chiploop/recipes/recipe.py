@@ -31,9 +31,9 @@ UNTRAINED = {
 
 
 class Table(BaseModel):
-    """A table of a recipe: frozen, and an unknown key is an error."""
+    """A table of a recipe: frozen; an unknown key is an error, and so is a number that is none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Source(Table):
@@ -61,6 +61,13 @@ class Data(Table):
     tested_on: Source | None = None
     pretrain: Source | None = None
 
+    @model_validator(mode="after")
+    def _something_is_left_to_train_on(self) -> Data:
+        held = self.validation + (self.test if self.tested_on is None else 0.0)
+        if held >= 1:
+            raise ValueError(f"data.validation and data.test take {held:g} of the recordings; leave some to train on")
+        return self
+
 
 class Encode(Table):
     """The clock of the synchronous models: equal windows over the recording."""
@@ -80,7 +87,7 @@ class Network(Table):
     v_min: Annotated[float, Field(le=0.0)] | None = None
     reset: Literal["subtract", "zero"] = "subtract"
     spikes_per_step: Literal["one", "all"] = "all"
-    tau_us: Positive | None = None
+    tau_us: Annotated[float, Field(gt=0.0, allow_inf_nan=True)] | None = None
     surrogate: str = "exponential"
     sharpness: Positive = 1.0
     activity: Positive = 2.0
