@@ -15,6 +15,9 @@ from chiploop.encode.raster import rasterize_batch, window_edges
 from chiploop.events.types import Events
 from chiploop.rng import stream
 
+MAX_CACHED = 20_000
+"""Recordings that a part keeps decoded, about a gigabyte of N-MNIST's; the rest is decoded each time it is asked for."""
+
 Transform = Callable[[Events, np.random.Generator], Events]
 
 
@@ -64,9 +67,12 @@ class Samples:
     def events(self, position: int) -> Events:
         """Return one sample's events, cut at the last window's end."""
         index = int(self.indices[position])
-        if index not in self.cache:
-            self.cache[index] = _cut(self.dataset.sample(index).events, int(self.edges_us[-1]))
-        return self.cache[index]
+        if index in self.cache:
+            return self.cache[index]
+        events = _cut(self.dataset.sample(index).events, int(self.edges_us[-1]))
+        if len(self.cache) < MAX_CACHED:
+            self.cache[index] = events
+        return events
 
     def batch(self, positions: Sequence[int], transform: Callable[[int, Events], Events] | None = None) -> Batch:
         """Return the samples at these positions as one batch."""
