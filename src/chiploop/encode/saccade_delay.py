@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from chiploop.encode.raster import rasterize_batch
 from chiploop.encode.saccade import SaccadeCamera, delayed
 from chiploop.encode.saccade_fit import Pair
+from chiploop.events.ops import flat_address
 from chiploop.events.types import Events
 from chiploop.rng import stream
 
@@ -39,13 +40,10 @@ def estimate_delays(camera: SaccadeCamera, pairs: Sequence[Pair]) -> NDArray[np.
     for first in range(0, len(pairs), CHUNK):
         some = pairs[first : first + CHUNK]
         rate = _smooth(_expected(steady, some, edges, first))
-        real = _maps([pair.events for pair in some], edges)
-        scores = [
-            [_score(real[:, a:b], np.roll(rate, lag, axis=1)[:, a:b]) for lag in LAGS]
-            for a, b in pairwise(bounds)
-        ]
-        rows.append(LAGS[np.argmax(np.array(scores), axis=1)].T * float(BIN_US))
-    return np.concatenate(rows)
+        for pair, expected in zip(some, rate, strict=True):
+            best = [LAGS[np.argmax(_scores(pair.events, expected, a, b))] for a, b in pairwise(bounds)]
+            rows.append(np.array(best) * float(BIN_US))
+    return np.stack(rows)
 
 
 def align(camera: SaccadeCamera, pairs: Sequence[Pair], delays: NDArray[np.float64]) -> list[Pair]:
@@ -84,8 +82,13 @@ def _smooth(rate: NDArray[np.float32]) -> NDArray[np.float32]:
     return total
 
 
-def _score(real: NDArray[np.float32], rate: NDArray[np.float32]) -> NDArray[np.float32]:
-    agreement = np.einsum("ntp,ntp->n", real, rate)
-    size = np.sqrt(np.einsum("ntp,ntp->n", rate, rate))
-    score: NDArray[np.float32] = agreement / np.maximum(size, np.finfo(np.float32).tiny)
-    return score
+def _scores(events: Events, rate: NDArray[np.float32], first: int, last: int) -> NDArray[np.float64]:
+    """Return for each lag how well the events of the bins first..last - 1 match the rate [bins, addresses]."""
+    when, where = events.t_us // BIN_US, flat_address(events)
+    own = (when >= first) & (when < last)
+    when, where = when[own], where[own]
+    power = np.einsum("tp,tp->t", rate, rate, dtype=np.float64)
+    bins = np.arange(first, last)
+    agreement = np.array([rate[(when - lag) % len(rate), where].sum() for lag in LAGS])
+    size = np.array([power[(bins - lag) % len(rate)].sum() for lag in LAGS])
+    return np.asarray(agreement / np.sqrt(np.maximum(size, np.finfo(np.float32).tiny)))
