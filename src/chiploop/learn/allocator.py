@@ -27,4 +27,5 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):  # a C library without it, such as musl
         return False
     settings = ((_MMAP_THRESHOLD, _LARGEST_FROM_HEAP), (_TRIM_THRESHOLD, _NEVER_TRIM), (_ARENA_MAX, 1))
-    return all([mallopt(parameter, value) == 1 for parameter, value in settings])
+    heeded = [mallopt(parameter, value) == 1 for parameter, value in settings]  # all are tried, whatever the first says
+    return all(heeded)

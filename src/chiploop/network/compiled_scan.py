@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def compiled_neuron(spec: NeuronSpec, surrogate: Surrogate, *, keep: float, gain: float) -> ScanNeuron | None:
-    """Return the core's form of a neuron, or None where it has none: a surrogate of the user's own, or no core built."""
+    """Return the core's form of a neuron, or None where it has none: a surrogate of a user's own, or no core built."""
     match surrogate:
         case Exponential(sharpness=shape):
             slope = "exponential"

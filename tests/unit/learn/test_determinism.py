@@ -36,7 +36,7 @@ def train(environment: str, threads: int) -> list[str]:
     script = TRAIN.format(tests=str(Path(__file__).parents[2]), threads=threads)
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
-        env={**os.environ, **variables},
+        env={**os.environ, **variables, "OMP_WAIT_POLICY": "PASSIVE"},  # two threads on a busy core would spin
         capture_output=True,
         text=True,
         check=False,
