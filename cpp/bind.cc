@@ -32,7 +32,8 @@ using Table = nb::ndarray<T, nb::ndim<4>, nb::c_contig, nb::device::cpu>;  // [B
 using Weight = nb::ndarray<const std::int8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
 using CounterTable = nb::ndarray<std::int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;  // [L, B, 8]
 using LostTable = nb::ndarray<std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;     // [B]
-using StreamArrays = std::tuple<Column<std::int64_t>, Column<std::uint16_t>, Column<std::uint16_t>, Column<std::uint16_t>>;
+using Address = Column<std::uint16_t>;
+using StreamArrays = std::tuple<Column<std::int64_t>, Address, Address, Address>;
 constexpr std::size_t kCounters = sizeof(Counters) / sizeof(std::int64_t);
 
 // Arrays that the caller made for a run; those of a layer nobody watches are None.

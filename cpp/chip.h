@@ -1,9 +1,9 @@
 // A chain of cores in instant time: an output event carries the time of the input event that caused it.
 //
 // Each core hears only the one before it, so it sees the same input whether events go depth-first or layer by layer (a
-// Kahn process network). Streams are therefore run chunk by chunk, every chunk through all cores; what a core emits is cut
-// into chunks again, so that memory stays bounded however much a network amplifies. A chunk never straddles a window
-// edge, and so window counts and edge potentials need no time inside the hot loop.
+// Kahn process network). Streams are therefore run chunk by chunk, every chunk through all cores; what a core emits is
+// cut into chunks again, so that memory stays bounded however much a network amplifies. A chunk never straddles a
+// window edge, and so window counts and edge potentials need no time inside the hot loop.
 #pragma once
 
 #include <cstddef>

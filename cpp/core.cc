@@ -43,6 +43,10 @@ std::vector<Reach> reaches(std::uint32_t inputs, std::uint32_t outputs, std::uin
   return all;
 }
 
+std::size_t weight_plane_bytes(const CoreConfig& config) {
+  return std::size_t{config.kernel_height} * config.kernel_width * config.neurons.channels;
+}
+
 std::vector<Site> sites_of(const CoreConfig& config, std::size_t blocks) {
   const Shape& map = config.neurons;
   const std::uint32_t height = map.height >> config.pool, width = map.width >> config.pool;
@@ -100,7 +104,7 @@ Core::Core(const CoreConfig& given, Isa isa) : config(given) {
   for (const Reach& reach : columns) most_columns = std::max(most_columns, reach.count);
   most_hits = std::size_t{most_rows} * most_columns * blocks;
 
-  const std::size_t n = config.in.channels * std::size_t{config.kernel_height} * config.kernel_width * config.neurons.channels;
+  const std::size_t n = config.in.channels * weight_plane_bytes(config);
   std::int8_t lowest = 0, highest = 0;
   for (std::size_t i = 0; i < n; ++i) {
     lowest = std::min(lowest, config.weight[i]);

@@ -27,7 +27,8 @@ std::uint32_t outputs(std::uint32_t inputs, std::uint32_t kernel, std::uint32_t 
 }
 
 Made single_synapse(int weight, int threshold, int floor, Reset reset, SpikesPerUpdate rule) {
-  return {{static_cast<std::int8_t>(weight)}, {nullptr, 1, 1, threshold, floor, reset, rule, 1, 0, 0, {1, 1, 1}, {1, 1, 1}}};
+  const CoreConfig config{nullptr, 1, 1, threshold, floor, reset, rule, 1, 0, 0, {1, 1, 1}, {1, 1, 1}};
+  return {{static_cast<std::int8_t>(weight)}, config};
 }
 
 void buffer_keeps_events_while_it_grows() {
@@ -48,9 +49,9 @@ void reach_follows_the_definition() {
       for (std::uint32_t padding = 0; padding <= 4; ++padding) {
         constexpr std::uint32_t inputs = 9;
         const std::uint32_t n = outputs(inputs, kernel, stride, padding);
+        const Shape in{1, 1, inputs}, neurons{1, outputs(1, 1, stride, padding), n};
         Made made{std::vector<std::int8_t>(kernel),
-                  {nullptr, 1, kernel, 100, -100, Reset::subtract, SpikesPerUpdate::one, stride, padding, 0, {1, 1, inputs}, {1, 1, n}}};
-        made.config.neurons.height = outputs(1, 1, stride, padding);
+                  {nullptr, 1, kernel, 100, -100, Reset::subtract, SpikesPerUpdate::one, stride, padding, 0, in, neurons}};
         for (std::uint32_t k = 0; k < kernel; ++k) made.weight[k] = static_cast<std::int8_t>(k + 1);
         const Core core = made.build(Isa::portable);
         for (std::uint32_t i = 0; i < inputs; ++i) {
@@ -98,21 +99,25 @@ void several_spikes_are_due_only_where_weights_pass_the_threshold() {
 
 Made random_core(std::mt19937& random) {
   const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
+  const auto size = [&](std::uint32_t low, std::uint32_t high) {
+    return std::uniform_int_distribution<std::uint32_t>(low, high)(random);
+  };
   CoreConfig config{};
-  config.in = {static_cast<std::uint32_t>(pick(1, 3)), static_cast<std::uint32_t>(pick(1, 12)), static_cast<std::uint32_t>(pick(1, 12))};
-  config.padding = static_cast<std::uint32_t>(pick(0, 3));
-  config.stride = static_cast<std::uint32_t>(pick(1, 4));
-  config.kernel_height = static_cast<std::uint32_t>(pick(1, static_cast<int>(config.in.height + 2 * config.padding)));
-  config.kernel_width = static_cast<std::uint32_t>(pick(1, static_cast<int>(config.in.width + 2 * config.padding)));
-  config.neurons = {static_cast<std::uint32_t>(pick(1, 40)),
+  config.in = {size(1, 3), size(1, 12), size(1, 12)};
+  config.padding = size(0, 3);
+  config.stride = size(1, 4);
+  config.kernel_height = size(1, config.in.height + 2 * config.padding);
+  config.kernel_width = size(1, config.in.width + 2 * config.padding);
+  config.neurons = {size(1, 40),
                     outputs(config.in.height, config.kernel_height, config.stride, config.padding),
                     outputs(config.in.width, config.kernel_width, config.stride, config.padding)};
-  config.pool = std::min(config.neurons.height, config.neurons.width) >= 2 ? static_cast<std::uint32_t>(pick(0, 1)) : 0;
+  config.pool = std::min(config.neurons.height, config.neurons.width) >= 2 ? size(0, 1) : 0;
   config.threshold = pick(0, 3) == 0 ? pick(1, 32767) : pick(40, 400);
   config.floor = pick(0, 2) == 0 ? -32768 : -pick(0, 500);
   config.reset = pick(0, 2) == 0 ? Reset::zero : Reset::subtract;
   config.spikes_per_update = pick(0, 1) == 0 ? SpikesPerUpdate::all : SpikesPerUpdate::one;
-  Made made{std::vector<std::int8_t>(std::size_t{config.in.channels} * config.kernel_height * config.kernel_width * config.neurons.channels), config};
+  const std::size_t area = std::size_t{config.kernel_height} * config.kernel_width;
+  Made made{std::vector<std::int8_t>(config.in.channels * area * config.neurons.channels), config};
   const int drift = pick(-100, 100);
   for (std::int8_t& w : made.weight) w = static_cast<std::int8_t>(std::clamp(drift + pick(-60, 60), -128, 127));
   return made;
