@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,12 @@ from recordings import TINY_RECIPE, write_bars
 def in_process(*arguments: object) -> Outcome:
     """Run a command in this process (importing torch in one of its own takes seconds)."""
     out, err = io.StringIO(), io.StringIO()
-    with _torch_as_it_was(), redirect_stdout(out), redirect_stderr(err):
+    with redirect_stdout(out), redirect_stderr(err):
         code = main([str(argument) for argument in arguments])
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
-@contextmanager
+@pytest.fixture(autouse=True, scope="package")
 def _torch_as_it_was() -> Iterator[None]:
     """A run pins torch's threads and determinism; other tests must not depend on that."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()

@@ -6,6 +6,8 @@ import signal
 import time
 from pathlib import Path
 
+from chiploop.recipes.recipe import read_recipe
+from chiploop.recipes.run import run_recipe
 from command_line import Command, Outcome, finish, start
 
 EPOCHS = 30
@@ -26,7 +28,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(chiploop: Command, recipe: 
     assert not list(Path("cut").rglob(".*"))
 
     assert chiploop(*line, "--out", "cut").code == 0
-    assert chiploop(*line, "--out", "whole").code == 0
+    run_recipe(read_recipe("cut/recipe.toml"), root=bars, out=Path("whole"))
     for name in ("cil-bptt.network.safetensors", "cil-bptt.program.safetensors"):
         assert Path("cut/seed-0", name).read_bytes() == Path("whole/seed-0", name).read_bytes(), name
 

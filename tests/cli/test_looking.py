@@ -63,7 +63,7 @@ def test_show_counts_what_a_network_holds(chiploop: Command, done: Path) -> None
     assert shown["digest"] == read_network(path).digest
     text = chiploop("show", path).out
     assert "2,760 weights" in text
-    assert "4x2x5x5 = 200" in text
+    assert "200 4x2x5x5" in text
 
 
 def test_show_knows_programs_checkpoints_and_records(chiploop: Command, done: Path) -> None:
@@ -156,7 +156,6 @@ def test_report_needs_records_only(chiploop: Command, done: Path) -> None:
     ran = chiploop("report", done, "--out", "elsewhere", "--json")
     assert ran.json == {"records": 1, "html": "elsewhere/report.html", "markdown": "elsewhere/report.md"}
     assert Path("elsewhere/report.html").read_text() == (done / "report.html").read_text()
-    assert "cil-bptt" in chiploop("report", done).out
 
 
 def test_report_of_nothing(chiploop: Command, done: Path) -> None:

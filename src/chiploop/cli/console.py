@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FAILED, BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 70, 130, 141
 """Exit codes: the answer is no; an error with a message; a fault of ours (sysexits.h); 128 + SIGINT; 128 + SIGPIPE."""
-MARK_COLUMN = 16
+MARK_COLUMN, COLUMN_GAP = 16, 2
 
 
 def print_json(plain: dict[str, Any]) -> None:
@@ -52,24 +52,34 @@ def one_line(message: str) -> str:
     return f"{first}{' ' if first.endswith(':') else '; '}{'; '.join(rest)}"
 
 
-def print_mark(good: bool, name: str, text: str, *, fault: bool = True) -> None:
-    """Print one line of a check-up; what is merely absent (`fault` False) is no fault."""
+def wrapped(text: str, lead: str = "") -> str:
+    """Return text in the terminal's width behind a lead, as wide a margin below it; words such as paths stay whole."""
     import shutil
     import textwrap
 
+    width = max(shutil.get_terminal_size().columns, 2 * len(lead))
+    margin = " " * len(lead)
+    return textwrap.fill(
+        text, width, initial_indent=lead, subsequent_indent=margin, break_on_hyphens=False, break_long_words=False
+    )
+
+
+def print_mark(good: bool, name: str, text: str, *, fault: bool = True) -> None:
+    """Print one line of a check-up; what is merely absent (`fault` False) is no fault."""
     from rich.console import Console
     from rich.text import Text
 
     mark, style = ("✓", "green") if good else ("✗", "red") if fault else ("–", "dim")
-    lead = " " * (MARK_COLUMN + 4)
-    width = max(shutil.get_terminal_size().columns, 2 * len(lead))
-    body = textwrap.fill(text, width, initial_indent=lead, subsequent_indent=lead, break_on_hyphens=False).lstrip()
+    body = wrapped(text, " " * (MARK_COLUMN + len("  ✓ "))).lstrip()
     line = Text.assemble("  ", (mark, style), " ", name.ljust(MARK_COLUMN), body)
     Console(highlight=False, soft_wrap=True).print(line)
 
 
-def print_table(table: Table) -> None:
-    """Print a table: as it is where it fits or where nobody looks, else folded to the terminal's width."""
+def print_table(table: Table, *, essential: int | None = None) -> None:
+    """Print a table: as it is where it fits or where nobody looks, else folded to the terminal's width.
+
+    Where even that is too wide, columns beyond the first `essential` ones (all, by default) are left out.
+    """
     text = table.to_text()
     if not sys.stdout.isatty():
         print(text)
@@ -77,24 +87,43 @@ def print_table(table: Table) -> None:
     from rich.console import Console
 
     console = Console(highlight=False)
-    console.print(_rich(table, folded=max(map(len, text.splitlines()[: len(table.rows) + 2])) > console.width))
+    shown = len(table.columns)
+    folded = max(map(len, text.splitlines()[: len(table.rows) + 2])) > console.width
+    while folded and shown > (essential or shown) and _width(table, shown) > console.width:
+        shown -= 1
+    console.print(_rich(table, shown, folded=folded))
+    if shown < len(table.columns):
+        left = ", ".join(column.title.lower() for column in table.columns[shown:])
+        console.print(f"Not shown for want of room: {left}.", style="dim")
     if table.caption:
         console.print(table.caption, style="dim")
 
 
-def _rich(table: Table, *, folded: bool) -> Any:
+def _width(table: Table, shown: int) -> int:
+    """Columns of the terminal that a table takes when headings wrap at words and cells at their detail."""
+    return sum(
+        max(
+            *(len(word) for word in column.heading.split()),
+            *(len(part) for row in table.rows for part in (row.cells[i].text, row.cells[i].detail)),
+        )
+        + COLUMN_GAP
+        for i, column in enumerate(table.columns[:shown])
+    )
+
+
+def _rich(table: Table, shown: int, *, folded: bool) -> Any:
     """Cells in one line, or what is read when looking closer below what is read first."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
     view = RichTable(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0))
-    for column in table.columns:
+    for column in table.columns[:shown]:
         longest = max(len(word) for word in column.heading.split())
-        view.add_column(column.heading, justify=column.align, min_width=longest)
+        view.add_column(column.heading, justify=column.align, min_width=longest, overflow="fold")
     for row in table.rows:
         cells = []
-        for cell in row.cells:
+        for cell in row.cells[:shown]:
             gap = "\n" if folded and cell.detail else " "
             cells.append(Text.assemble(cell.text, (gap + cell.detail if cell.detail else "", "dim")))
         view.add_row(*cells, style="italic dim" if row.quoted else None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from chiploop.cli.console import FAILED, print_json
+from chiploop.cli.console import FAILED, print_json, print_mark, wrapped
 from chiploop.cli.options import DataOption, JsonOption
 from chiploop.errors import ChiploopError
 
@@ -100,10 +100,9 @@ def _self_test() -> dict[str, Any]:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from chiploop.cli.console import print_mark
-
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    print(f"{versions}\n{found['host']['cpu']}, {found['host']['cores']} cores\n")
+    print(wrapped(versions))
+    print(f"{found['host']['cpu']}, {found['host']['cores']} cores\n")
     core, test = found["core"], found["self_test"]
     print_mark(core["built"], "compiled core", f"{core['isa']} instructions" if core["built"] else core["message"])
     print_mark(test["passed"], "self-test", test["message"])

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from chiploop.cli.console import print_json
+from chiploop.cli.console import print_json, wrapped
 from chiploop.cli.options import JsonOption
 from chiploop.errors import ChiploopError, nearest
 
@@ -34,12 +34,6 @@ def command(
 
 
 def _print_entries(entries: dict[str, str], *, indent: int) -> None:
-    import shutil
-    import textwrap
-
     column = max((len(name) for name in entries), default=0) + indent + 2
-    width = max(shutil.get_terminal_size().columns, column + 40)
     for name, line in entries.items():
-        lead = f"{' ' * indent}{name}".ljust(column)
-        text = textwrap.fill(line, width, initial_indent=lead, subsequent_indent=" " * column, break_on_hyphens=False)
-        print(text or lead.rstrip())
+        print(wrapped(line, f"{' ' * indent}{name}".ljust(column)))

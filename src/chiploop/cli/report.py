@@ -20,6 +20,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Write report.html and report.md from the records below a folder; nothing is computed anew."""
+    from chiploop.cli.run import ESSENTIAL_COLUMNS
     from chiploop.measure.aggregate import split_experiments
     from chiploop.measure.record import read_records
     from chiploop.report import render, results_table
@@ -33,6 +34,6 @@ def command(
         return
     for group in split_experiments(records):
         print(", ".join(dict.fromkeys(record.name for record in group)))
-        print_table(results_table(group))
+        print_table(results_table(group), essential=ESSENTIAL_COLUMNS)
         print()
     print(f"report: {written.html}")

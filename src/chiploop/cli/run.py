@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 PAPER_DATA = ("nmnist", "nmnist_sim", "mnist5k")
 """Saccaded digits: beside numbers from any other data, the paper's would mislead."""
+ESSENTIAL_COLUMNS = 6
+"""Of the table of results: the method, its accuracy at every place, the gap."""
 EXAMPLES = (
     "Examples:\n\n  chiploop run demo\n\n  chiploop run nmnist-table1 --data ~/data --seeds 3\n\n"
     "  chiploop run demo --set learn.bptt.epochs=2 --set data.n=300 --out runs/quick\n\n"
@@ -67,7 +69,7 @@ def command(
     from chiploop.report import results_table
 
     tested = (read.data.tested_on or read.data).dataset
-    print_table(results_table(records, quote=tested in PAPER_DATA))
+    print_table(results_table(records, quote=tested in PAPER_DATA), essential=ESSENTIAL_COLUMNS)
     print(f"\nreport: {written.html}")
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from chiploop.errors import DataError
-from chiploop.report.table import Column, Row, Table, row
+from chiploop.report.table import Cell, Column, Row, Table, row
 
 _HEADER_SIZE_BYTES = 8
+SHORT = 8
+"""Hexadecimal digits of a digest that people read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,8 +89,8 @@ def _network(path: Path) -> Summary:
     clock = "no clock" if network.dt_us is None else f"clock {network.dt_us:,} us"
     return Summary(
         lines=(
-            f"network {network.digest[:16]}: input {_shape(network.input_shape)}, output {_shape(network.out_shape)}, "
-            f"{n_weights:,} weights, {clock}",
+            f"network {network.digest[:SHORT]}: input {_shape(network.input_shape)}, "
+            f"output {_shape(network.out_shape)}, {n_weights:,} weights, {clock}",
         ),
         tables=(Table(_columns(*titles), tuple(rows)),),
         plain={
@@ -103,16 +105,16 @@ def _network(path: Path) -> Summary:
 
 
 def _layer_row(entry: dict[str, Any]) -> Row:
-    weighted, neuron = "weights" in entry, ""
+    weighted, neuron = "weights" in entry, Cell("")
     if "neuron" in entry:
         floor = "" if entry["v_min"] is None else f", V >= {entry['v_min']:g}"
-        neuron = f"{entry['neuron']}, V_th {entry['v_th']:.4g}{floor}"
+        neuron = Cell(entry["neuron"], f"V_th {entry['v_th']:.4g}{floor}")
     return row(
         entry["name"],
         entry["op"].lower(),
         _shape(entry["out_shape"]),
-        f"{_shape(entry['weight_shape'])} = {entry['weights']:,}" if weighted else "",
-        f"{entry['weight_min']:.3g} .. {entry['weight_max']:.3g}" if weighted else "",
+        Cell(f"{entry['weights']:,}", _shape(entry["weight_shape"])) if weighted else "",
+        Cell(f"{entry['weight_min']:.3g}", f"to {entry['weight_max']:.3g}") if weighted else "",
         neuron,
         f"{entry['kernel_words']:,}" if weighted else "",
         f"{entry['neuron_words']:,}" if weighted else "",
@@ -149,7 +151,7 @@ def _quantised(path: Path) -> Summary:
         for entry in plain
     )
     return Summary(
-        lines=(f"network in integers {quant.digest[:16]}: {quant.scheme.bits} bits, scale by {quant.scheme.search}",),
+        lines=(f"integers {quant.digest[:SHORT]}: {quant.scheme.bits} bits, scales by {quant.scheme.search}",),
         tables=(Table(_columns("Layer", "Weights", "Threshold", "Scale", "SNR", "Clipped", "Zeroed"), rows),),
         plain={"type": "quantised", "digest": quant.digest, "bits": quant.scheme.bits, "layers": plain},
     )
@@ -185,7 +187,7 @@ def _program(path: Path) -> Summary:
             row(
                 str(core.core),
                 core.layer,
-                f"{channels} -> {features}, {kh}x{kw}, stride {core.stride}, padding {core.padding}",
+                Cell(f"{features}c{kh}s{core.stride}p{core.padding}", f"hears {channels}"),
                 f"{core.threshold:,}",
                 "none" if entry["floor"] is None else str(core.floor),
                 _shape(core.neuron_shape),
@@ -198,7 +200,7 @@ def _program(path: Path) -> Summary:
     titles = ("Core", "Layer", "Kernel", "Threshold", "Floor", "Neurons", "Pool", "Kernel words", "Neuron words", "To")
     return Summary(
         lines=(
-            f"program {program.digest[:16]}: input {_shape(program.input_shape)} to core {program.input_core}, "
+            f"program {program.digest[:SHORT]}: input {_shape(program.input_shape)} to core {program.input_core}, "
             f"{program.cores[0].spikes_per_update} spike(s) an update, output of core {program.outputs[0]}",
         ),
         tables=(Table(_columns(*titles), tuple(rows)),),
@@ -236,7 +238,7 @@ def _record(path: Path) -> Summary:
     return Summary(
         lines=(
             f"record {record.id}",
-            f"recipe {record.name} ({record.recipe_hash[:8]}), seed {record.seed}, {record.created_utc}",
+            f"recipe {record.name} ({record.recipe_hash[:SHORT]}), seed {record.seed}, {record.created_utc}",
             f"command {record.command or 'not recorded'}",
             f"code {code}; {versions}",
             f"host {record.host.cpu}, {record.host.cores} cores",

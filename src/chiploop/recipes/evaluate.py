@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, cast
 
 from chiploop.chip.accelerator import Accelerator
 from chiploop.chip.compile import compile as compile_program
@@ -50,7 +49,7 @@ def deploy(recipe: Recipe, trained: Trained, parts: Parts, *, progress: Progress
         quant, read_profile(recipe.chip.profile), spikes_per_update=recipe.chip.spikes_per_update
     )
     test = parts.test
-    model = cast(Literal["frame", "windows"], trained.model)
+    model = trained.model
     answers: dict[Where, Answers] = {
         "software": software_answers(Network(trained.spec), test, model, progress=progress),
         "int-sync": software_answers(Network(dequantize(quant)), test, model, progress=progress),

@@ -191,7 +191,9 @@ class Recipe(Table):
                     "nor a .safetensors file"
                 )
             if row.method in UNTRAINED and start is None:
-                raise ValueError(f"learn.{name}: {row.method!r} trains nothing; it needs a warm_start, the network to rescale")
+                raise ValueError(
+                    f"learn.{name}: {row.method!r} trains nothing; it needs a warm_start, the network to rescale"
+                )
             if row.data == "pretrain" and self.data.pretrain is None:
                 raise ValueError(f"learn.{name}.data is 'pretrain', but data.pretrain is not given")
             before.append(name)

@@ -141,7 +141,7 @@ def _run_seed(
 def _read(parts: Parts, seed: int, watcher: Watcher) -> None:
     """Decode every recording now (the samples keep them), so that a damaged one is found before hours of training."""
     every = (parts.train, parts.validation, parts.test)
-    watcher.samples(f"seed {seed}: reading", sum(map(len, every)))
+    watcher.samples(f"seed {seed}: recordings", sum(map(len, every)))
     for part in every:
         for position in range(len(part)):
             part.events(position)

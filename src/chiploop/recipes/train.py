@@ -123,6 +123,7 @@ def _remedied(
         model: Literal["frame", "windows"] = "frame"
         spec = normalize_by_data(network, batch.x.sum(0), percentile=row.percentile, gain=row.gain)
     else:
+        assert row.warm_start is not None  # the recipe's own invariant
         model = done[row.warm_start].model if row.warm_start in done else "windows"
         with open_device(recipe.chip) as device:
             executor = DeviceExecutor(device, read_profile(recipe.chip.profile), scheme_of(recipe))
