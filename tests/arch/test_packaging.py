@@ -137,6 +137,12 @@ def test_files_and_functions_stay_readable() -> None:
     assert long_functions == {}
 
 
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports them by their bare names: the second of two alike stops the whole collection."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted({name for name in names if names.count(name) > 1} - {"__init__.py"}) == []
+
+
 def test_no_file_names_a_folder_of_a_machine() -> None:
     listed = subprocess.run(["git", "-C", str(ROOT), "ls-files"], capture_output=True, text=True)
     if listed.returncode != 0:
