@@ -40,6 +40,7 @@ MISTAKES = {
     "=3": "--set '=3': write key=value",
     "name.x=3": "--set 'name.x=3': 'name' is a value, not a table",
     "network.layers=16c3-x": "network '16c3-x': cannot read 'x'",
+    "network.layers=4c5s4-5": "network.layers = '4c5s4-5' gives 5 outputs, but 'nmnist' has 10 classes: end it in -10",
     "network.layers=10": "network.layers: input should be a valid string",
 }
 

@@ -188,3 +188,13 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     )
     assert ran.stdout.startswith("bias ")
     assert ran.stderr == ""
+
+
+def test_an_ascii_terminal_gets_look_alikes(done: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "chiploop", "show", str(done / "seed-0" / "record.json")],
+        env={"PYTHONPATH": str(SOURCES), "PATH": "", "PYTHONIOENCODING": "ascii"}, capture_output=True, check=True,
+    )  # fmt: skip
+    row = next(line for line in ran.stdout.decode("ascii").splitlines() if line.startswith("bptt "))
+    assert " - " in row  # no accelerator for a spiking network
+    assert b"?" not in ran.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -12,7 +13,7 @@ import typer
 
 from chiploop import __version__
 from chiploop.cli import doctor, ls, map, measure, report, run, show
-from chiploop.cli.console import BAD_INPUT, BROKEN_PIPE, BUG, INTERRUPTED, report_error
+from chiploop.cli.console import BAD_INPUT, BROKEN_PIPE, BUG, INTERRUPTED, PLAIN, report_error
 from chiploop.errors import ChiploopError
 
 app = typer.Typer(
@@ -52,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PLAIN)
     try:
         code = app(args=given, prog_name="chiploop", standalone_mode=False)
         sys.stdout.flush()
@@ -64,6 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         return _report(f"{error.strerror or error}{where}", BAD_INPUT, as_json)
+    except MemoryError as error:
+        message = f"out of memory: {error}; use smaller batches, fewer windows or fewer recordings"
+        return _report(message, BAD_INPUT, as_json)
     except (KeyboardInterrupt, typer.Abort):
         return _report("interrupted", INTERRUPTED, as_json)
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,9 +17,23 @@ FAILED, BAD_INPUT, BUG, INTERRUPTED, BROKEN_PIPE = 1, 2, 70, 130, 141
 MARK_COLUMN, COLUMN_GAP = 16, 2
 
 
+PLAIN = "chiploop-plain"
+"""How streams write what their encoding lacks: a minus sign or a tick must not end a run on an ASCII terminal."""
+_LOOK_ALIKES = {"−": "-", "–": "-", "✓": "+", "✗": "x", "·": ",", "±": "+-"}
+
+
+def _write_plain(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)  # streams are only written
+    letters = error.object[error.start : error.end]
+    return "".join(_LOOK_ALIKES.get(letter, "?") for letter in letters), error.end
+
+
+codecs.register_error(PLAIN, _write_plain)
+
+
 def print_json(plain: dict[str, Any]) -> None:
-    """Print one JSON object on stdout."""
-    sys.stdout.write(json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    """Print one JSON object on stdout, in ASCII, so that any terminal can take it."""
+    sys.stdout.write(json.dumps(plain, indent=2, allow_nan=False) + "\n")
 
 
 def say(line: str) -> None:

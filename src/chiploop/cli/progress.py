@@ -33,7 +33,7 @@ class View:
             TextColumn("{task.fields[detail]}"),
             console=self._console,
             transient=True,
-            disable=quiet or not self._console.is_terminal,
+            disable=quiet or not self._console.is_interactive,
         )
         self._task: TaskID | None = None
         self._training: Training | None = None
@@ -98,7 +98,7 @@ class View:
         self._log(text)
 
     def _log(self, text: str) -> None:
-        if not self._console.is_terminal and not self._quiet:
+        if not self._console.is_interactive and not self._quiet:
             print(text, file=sys.stderr, flush=True)
 
     def _bar(self, title: str, *, total: int | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Protocol
 from chiploop import tree
 from chiploop.chip.compile import compile as compile_program
 from chiploop.chip.profile import read_profile
+from chiploop.errors import RecipeError
 from chiploop.learn.allocator import keep_freed_memory
 from chiploop.learn.determinism import pin
 from chiploop.learn.fit import Progress, Silent
@@ -149,6 +151,15 @@ def _read(parts: Parts, seed: int, watcher: Watcher) -> None:
 
 
 def require_fit(recipe: Recipe, parts: Parts, *, seed: int) -> None:
-    """Raise DesignRuleError now, before hours of training, if the network cannot be placed on the chip."""
+    """Raise now, before hours of training, unless the network has an output a class and a place on the chip.
+
+    Raises RecipeError or DesignRuleError.
+    """
     network = initial_network(recipe, parts, seed=seed)
+    outputs, dataset = math.prod(network.spec.out_shape), parts.train.dataset
+    if outputs != dataset.n_classes:
+        raise RecipeError(
+            f"network.layers = {recipe.network.layers!r} gives {outputs} outputs, but {dataset.name!r} has "
+            f"{dataset.n_classes} classes: end it in -{dataset.n_classes}"
+        )
     compile_program(quantize(network.to_spec(), scheme_of(recipe)), read_profile(recipe.chip.profile))
