@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
@@ -32,7 +33,7 @@ class Monitor:
     def __post_init__(self) -> None:
         edges = tuple(int(edge) for edge in self.window_edges_us)
         object.__setattr__(self, "window_edges_us", edges)
-        if any(b <= a for a, b in zip(edges[:-1], edges[1:], strict=True)) or len(edges) == 1:
+        if any(b <= a for a, b in pairwise(edges)) or len(edges) == 1:
             raise DeviceError(f"window edges {edges} must increase, and there must be at least two")
         if (self.counts or self.potentials) and not edges:
             raise DeviceError("counts and potentials need window edges")
@@ -150,7 +151,9 @@ class Device(Protocol):
     def __enter__(self) -> Device:
         """Return the device."""
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close the device."""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +37,7 @@ class IntegerLayer:
     """
 
     name: str
-    matrix: NDArray[np.float32] | NDArray[np.float64]
+    matrix: NDArray[np.floating[Any]]
     kernel: tuple[int, int]
     stride: int
     padding: int
@@ -107,7 +107,8 @@ def accumulate(layer: IntegerLayer, activations: NDArray[np.int64]) -> NDArray[n
     """Return the accumulators [B, F, H', W'] of activations [B, C, H, W]: a cross-correlation, exact."""
     columns, (n, height, width) = _columns(activations.astype(layer.matrix.dtype), layer)
     sums = (columns @ layer.matrix).reshape(n, height, width, -1)
-    return np.ascontiguousarray(sums.transpose(0, 3, 1, 2)).astype(np.int64)
+    maps: NDArray[np.int64] = np.ascontiguousarray(sums.transpose(0, 3, 1, 2)).astype(np.int64)
+    return maps
 
 
 def sum_pool(x: NDArray[Number], window: int) -> NDArray[Number]:
@@ -129,7 +130,8 @@ def requantize(sums: NDArray[np.int64], *, shift: int, divisor: int, a_max: int)
     [1, 1, 2, 127]
     """
     numerator, denominator = sums << max(shift, 0), divisor << max(-shift, 0)
-    return np.minimum((2 * numerator + denominator) // (2 * denominator), a_max)
+    rounded: NDArray[np.int64] = (2 * numerator + denominator) // (2 * denominator)
+    return np.minimum(rounded, a_max)
 
 
 def choose_fractions(program: Program, counts: NDArray[np.int64], *, a_max: int) -> dict[str, int]:
@@ -155,8 +157,8 @@ def _fraction_of(peak: float, a_max: int) -> int:
 
 
 def _columns(
-    x: NDArray[np.float32] | NDArray[np.float64], layer: IntegerLayer
-) -> tuple[NDArray[np.float32] | NDArray[np.float64], tuple[int, int, int]]:
+    x: NDArray[np.floating[Any]], layer: IntegerLayer
+) -> tuple[NDArray[np.floating[Any]], tuple[int, int, int]]:
     """Return every kernel window as a row [B H' W', C kh kw], with (B, H', W')."""
     p, s = layer.padding, layer.stride
     padded = np.pad(x, ((0, 0), (0, 0), (p, p), (p, p)))

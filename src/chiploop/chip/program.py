@@ -48,8 +48,12 @@ class CoreConfig(ByContent):
             raise DeviceError(f"{where}: weight must be [C, kh, kw, F], not {self.weight.shape}")
         channels, kh, kw, features = self.weight.shape
         if channels != self.in_shape.channels or features != self.neuron_shape.channels:
-            raise DeviceError(f"{where}: weight {self.weight.shape} does not join {self.in_shape} to {self.neuron_shape}")
-        want = tuple((n + 2 * self.padding - k) // self.stride + 1 for n, k in zip(self.in_shape[1:], (kh, kw), strict=True))
+            raise DeviceError(
+                f"{where}: weight {self.weight.shape} does not join {self.in_shape} to {self.neuron_shape}"
+            )
+        want = tuple(
+            (n + 2 * self.padding - k) // self.stride + 1 for n, k in zip(self.in_shape[1:], (kh, kw), strict=True)
+        )
         if want != self.neuron_shape[1:]:
             raise DeviceError(f"{where}: neuron map {self.neuron_shape[1:]} should be {want}")
         if not 1 <= self.threshold <= STATE_MAX:
@@ -94,7 +98,8 @@ class Program(ByContent):
             for target in core.targets:
                 if by_number[target].in_shape != core.out_shape:
                     raise DeviceError(
-                        f"core {core.core} sends {tuple(core.out_shape)}, core {target} expects {tuple(by_number[target].in_shape)}"
+                        f"core {core.core} sends {tuple(core.out_shape)}, core {target} expects "
+                        f"{tuple(by_number[target].in_shape)}"
                     )
 
     @property

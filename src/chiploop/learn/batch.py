@@ -16,7 +16,7 @@ from chiploop.events.types import Events
 from chiploop.rng import stream
 
 MAX_CACHED = 20_000
-"""Recordings that a part keeps decoded, about a gigabyte of N-MNIST's; the rest is decoded each time it is asked for."""
+"""Recordings that a part keeps decoded, about a gigabyte of N-MNIST's; the rest is decoded each time."""
 
 Transform = Callable[[Events, np.random.Generator], Events]
 

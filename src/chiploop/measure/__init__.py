@@ -9,7 +9,25 @@ from chiploop.measure.record import RunRecord, StageRecord, new_record, read_rec
 from chiploop.measure.synops import count_activity
 
 __all__ = [
-    "METRICS", "UNDECIDED", "Decisions", "Figure", "GapStep", "GapTable", "Metric", "MetricKind", "RunRecord",
-    "StageRecord", "accuracy", "accuracy_metrics", "aggregate", "count_activity", "decide", "gap_table", "new_record",
-    "read_record", "read_records", "split_experiments", "write_record",
+    "METRICS",
+    "UNDECIDED",
+    "Decisions",
+    "Figure",
+    "GapStep",
+    "GapTable",
+    "Metric",
+    "MetricKind",
+    "RunRecord",
+    "StageRecord",
+    "accuracy",
+    "accuracy_metrics",
+    "aggregate",
+    "count_activity",
+    "decide",
+    "gap_table",
+    "new_record",
+    "read_record",
+    "read_records",
+    "split_experiments",
+    "write_record",
 ]

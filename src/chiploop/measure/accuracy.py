@@ -89,8 +89,18 @@ def accuracy(
     right = is_right(decisions, labels)
     share = wilson_interval(int(right.sum()), right.size)
     return Metric(
-        name="accuracy", value=share.value, unit="share", how="counted", n=right.size, low=share.low, high=share.high,
-        interval="wilson", method=method, where=where, seed=seed, ties=decisions.ties,
+        name="accuracy",
+        value=share.value,
+        unit="share",
+        how="counted",
+        n=right.size,
+        low=share.low,
+        high=share.high,
+        interval="wilson",
+        method=method,
+        where=where,
+        seed=seed,
+        ties=decisions.ties,
     )
 
 

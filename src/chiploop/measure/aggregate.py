@@ -72,6 +72,13 @@ def _mean(by_seed: dict[int | None, Metric]) -> Metric:
     counts = {metric.n for metric in metrics}
     notes = {metric.note for metric in metrics}
     return dataclasses.replace(
-        last, seed=None, n_seeds=len(metrics), value=value, low=low, high=high, interval="t",
-        n=counts.pop() if len(counts) == 1 else None, note=notes.pop() if len(notes) == 1 else None,
+        last,
+        seed=None,
+        n_seeds=len(metrics),
+        value=value,
+        low=low,
+        high=high,
+        interval="t",
+        n=counts.pop() if len(counts) == 1 else None,
+        note=notes.pop() if len(notes) == 1 else None,
     )

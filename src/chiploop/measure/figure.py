@@ -85,7 +85,10 @@ def weight_distribution(weights: ArrayLike, *, method: str, layer: str, bins: in
     variance = float(w.var())
     kurtosis = float(((w - w.mean()) ** 4).mean() / variance**2 - 3) if variance > 0 else 0.0
     data = {
-        "layer": layer, "edges": edges, "counts": counts, "kurtosis": kurtosis,
+        "layer": layer,
+        "edges": edges,
+        "counts": counts,
+        "kurtosis": kurtosis,
         "entropy_bits": abs(float((share * np.log2(share)).sum())),
     }
     return Figure(kind="weight-distribution", method=method, data=data)
@@ -93,15 +96,19 @@ def weight_distribution(weights: ArrayLike, *, method: str, layer: str, bins: in
 
 def raster(inputs: Events, outputs: Events, *, method: str, label: int, decision: int | None = None) -> Figure:
     """Return one sample's input and output events as columns; an address is y * width + x (outputs: the class)."""
-    return Figure(kind="raster", method=method, data={
-        "input": _columns(inputs, by_channel=False), "output": _columns(outputs, by_channel=True),
-        "label": int(label), "decision": None if decision is None else int(decision),
-    })
+    return Figure(
+        kind="raster",
+        method=method,
+        data={
+            "input": _columns(inputs, by_channel=False),
+            "output": _columns(outputs, by_channel=True),
+            "label": int(label),
+            "decision": None if decision is None else int(decision),
+        },
+    )
 
 
-def layer_correlation(
-    modelled: Mapping[str, ArrayLike], observed: Mapping[str, ArrayLike], *, method: str
-) -> Figure:
+def layer_correlation(modelled: Mapping[str, ArrayLike], observed: Mapping[str, ArrayLike], *, method: str) -> Figure:
     """Return, per layer, Pearson's correlation of modelled and observed counts, and both means: the drift."""
     if list(modelled) != list(observed):
         raise DataError(f"modelled layers {list(modelled)} and observed layers {list(observed)} must be the same")
@@ -114,10 +121,16 @@ def layer_correlation(
         covariance = float(((a - a.mean()) * (b - b.mean())).mean())
         correlation.append(max(-1.0, min(1.0, covariance / spread)) if spread > 0 else None)
         means.append((float(a.mean()), float(b.mean())))
-    return Figure(kind="layer-correlation", method=method, data={
-        "layers": list(modelled), "correlation": correlation,
-        "modelled": [m for m, _ in means], "observed": [o for _, o in means],
-    })
+    return Figure(
+        kind="layer-correlation",
+        method=method,
+        data={
+            "layers": list(modelled),
+            "correlation": correlation,
+            "modelled": [m for m, _ in means],
+            "observed": [o for _, o in means],
+        },
+    )
 
 
 def _columns(events: Events, *, by_channel: bool) -> dict[str, list[int]]:

@@ -55,14 +55,36 @@ class GapTable:
         """Return gap, n_gained and n_lost of every step (the accuracies are metrics already)."""
         made: list[Metric] = []
         for step in self.steps:
-            made.append(Metric(
-                name="gap", value=step.difference, unit="share", how="counted", n=step.n, low=step.low, high=step.high,
-                interval="paired", method=self.method, where=step.where, versus=step.versus, seed=self.seed,
-            ))
-            made.extend(Metric(
-                name=name, value=value, unit="samples", how="counted", n=step.n, method=self.method, where=step.where,
-                versus=step.versus, seed=self.seed,
-            ) for name, value in (("n_gained", step.n_gained), ("n_lost", step.n_lost)))
+            made.append(
+                Metric(
+                    name="gap",
+                    value=step.difference,
+                    unit="share",
+                    how="counted",
+                    n=step.n,
+                    low=step.low,
+                    high=step.high,
+                    interval="paired",
+                    method=self.method,
+                    where=step.where,
+                    versus=step.versus,
+                    seed=self.seed,
+                )
+            )
+            made.extend(
+                Metric(
+                    name=name,
+                    value=value,
+                    unit="samples",
+                    how="counted",
+                    n=step.n,
+                    method=self.method,
+                    where=step.where,
+                    versus=step.versus,
+                    seed=self.seed,
+                )
+                for name, value in (("n_gained", step.n_gained), ("n_lost", step.n_lost))
+            )
         return tuple(made)
 
 
@@ -100,6 +122,13 @@ def compare(before: ArrayLike, after: ArrayLike, *, where: Where, versus: Where)
     gained, lost = int((new & ~old).sum()), int((old & ~new).sum())
     interval = paired_difference(gained, lost, old.size)
     return GapStep(
-        where=where, versus=versus, difference=interval.value, low=interval.low, high=interval.high, n=old.size,
-        n_gained=gained, n_lost=lost, p_value=mcnemar_p(gained, lost),
+        where=where,
+        versus=versus,
+        difference=interval.value,
+        low=interval.low,
+        high=interval.high,
+        n=old.size,
+        n_gained=gained,
+        n_lost=lost,
+        p_value=mcnemar_p(gained, lost),
     )

@@ -98,7 +98,10 @@ class Metric:
 
     def _check_choices(self) -> None:
         choices: tuple[tuple[str, tuple[str, ...], bool], ...] = (
-            ("how", HOWS, False), ("where", WHERES, True), ("versus", WHERES, True), ("ties", _TIES, True),
+            ("how", HOWS, False),
+            ("where", WHERES, True),
+            ("versus", WHERES, True),
+            ("ties", _TIES, True),
             ("interval", _INTERVALS, True),
         )
         for field, known, optional in choices:

@@ -162,9 +162,18 @@ def new_record(
     """Return a record of a run that ends now, on this machine, with this code; the id holds time, recipe and seed."""
     now = datetime.now(timezone.utc)
     return RunRecord(
-        id=f"{now:%Y%m%dT%H%M%S%f}-{recipe_hash[:_SHORT]}-s{seed}", recipe=recipe, recipe_hash=recipe_hash, seed=seed,
-        code=read_code(), versions=read_versions(), host=read_host(), stages=tuple(stages), metrics=tuple(metrics),
-        figures=tuple(figures), created_utc=now.isoformat(timespec="microseconds"), command=command,
+        id=f"{now:%Y%m%dT%H%M%S%f}-{recipe_hash[:_SHORT]}-s{seed}",
+        recipe=recipe,
+        recipe_hash=recipe_hash,
+        seed=seed,
+        code=read_code(),
+        versions=read_versions(),
+        host=read_host(),
+        stages=tuple(stages),
+        metrics=tuple(metrics),
+        figures=tuple(figures),
+        created_utc=now.isoformat(timespec="microseconds"),
+        command=command,
     )
 
 

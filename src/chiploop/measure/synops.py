@@ -24,8 +24,15 @@ def count_activity(
     def metric(counter: str, total: int, layer: str | None) -> Metric:
         name = f"{counter}_per_sample"
         return Metric(
-            name=name, value=total / n, unit=METRICS.get(name).unit, how="counted", n=n, method=method, where=where,
-            seed=seed, layer=layer,
+            name=name,
+            value=total / n,
+            unit=METRICS.get(name).unit,
+            how="counted",
+            n=n,
+            method=method,
+            where=where,
+            seed=seed,
+            layer=layer,
         )
 
     wanted = ("synops", "spikes", "saturated", "dropped")

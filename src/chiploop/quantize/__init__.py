@@ -5,6 +5,14 @@ from chiploop.quantize.scale import SCALES, choose_scale, quantize_array, quanti
 from chiploop.quantize.scheme import IntScheme, QuantLayer, QuantSpec
 
 __all__ = [
-    "SCALES", "IntScheme", "QuantLayer", "QuantSpec", "choose_scale", "dequantize", "quantize", "quantize_array",
-    "quantize_threshold", "snap_scale",
+    "SCALES",
+    "IntScheme",
+    "QuantLayer",
+    "QuantSpec",
+    "choose_scale",
+    "dequantize",
+    "quantize",
+    "quantize_array",
+    "quantize_threshold",
+    "snap_scale",
 ]

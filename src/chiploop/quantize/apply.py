@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +97,7 @@ def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None) ->
         )
     theta = quantize_threshold(v_th, scale, scheme.v_max)
     v_min = layer.neuron.v_min
+    losses = _losses(weight, q, scale, scheme.q_max)
     return QuantLayer(
         name=layer.name,
         weight=q.astype(np.int8),
@@ -103,13 +105,21 @@ def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None) ->
         floor=None if v_min is None else max(round(v_min / scale), scheme.v_lowest),
         scale=scale,
         threshold_error=abs(theta * scale - v_th) / v_th,
-        **_losses(weight, q, scale, scheme.q_max),
+        clipped=losses.clipped,
+        zeroed=losses.zeroed,
+        rms_error=losses.rms_error,
+        snr_db=losses.snr_db,
     )
 
 
-def _losses(
-    weight: NDArray[np.float32], q: NDArray[np.float32], scale: float, q_max: int
-) -> dict[str, float]:
+class _Losses(NamedTuple):
+    clipped: float
+    zeroed: float
+    rms_error: float
+    snr_db: float
+
+
+def _losses(weight: NDArray[np.float32], q: NDArray[np.float32], scale: float, q_max: int) -> _Losses:
     """Return what rounding lost; `clipped` counts weights more than half a step past the largest integer."""
     size = weight.size
     error = q * np.float32(scale)
@@ -117,9 +127,9 @@ def _losses(
     flat, lost = weight.reshape(-1), error.reshape(-1)
     noise, signal = float(np.dot(lost, lost)), float(np.dot(flat, flat))
     limit = (q_max + 0.5) * scale
-    return {
-        "clipped": float(np.count_nonzero(np.abs(weight) > limit)) / size,
-        "zeroed": (np.count_nonzero(weight) - np.count_nonzero(q)) / size,
-        "rms_error": math.sqrt(noise / size),
-        "snr_db": DECIBEL * math.log10(signal / noise) if noise > 0.0 else math.inf,
-    }
+    return _Losses(
+        clipped=float(np.count_nonzero(np.abs(weight) > limit)) / size,
+        zeroed=(np.count_nonzero(weight) - np.count_nonzero(q)) / size,
+        rms_error=math.sqrt(noise / size),
+        snr_db=DECIBEL * math.log10(signal / noise) if noise > 0.0 else math.inf,
+    )

@@ -28,9 +28,14 @@ def render(records: Sequence[RunRecord], out_dir: Path) -> Written:
     """Write report.html and report.md (with figures/) from records alone; equal records give equal files."""
     rendered = render_blocks(records)
     title = _title(records)
-    page = _environment().get_template("report.html.j2").render(
-        title=title, lead=_lead(records),
-        sections=[(name, section.title, _fragment(blocks)) for name, section, blocks in rendered],
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            title=title,
+            lead=_lead(records),
+            sections=[(name, section.title, _fragment(blocks)) for name, section, blocks in rendered],
+        )
     )
     html = out_dir / "report.html"
     atomic.write_text(html, page)
@@ -54,7 +59,10 @@ def _kind(block: Block) -> str:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("chiploop.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=PackageLoader("chiploop.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["data_uri"] = _data_uri

@@ -19,15 +19,28 @@ _TABLE_1: tuple[tuple[str, float, float | None, float], ...] = (
 
 def _quoted(method: str, where: Where, per_cent: float) -> Metric:
     return Metric(
-        name="accuracy", value=per_cent / 100, unit="share", how="quoted", method=method, where=where, n=N_TEST,
+        name="accuracy",
+        value=per_cent / 100,
+        unit="share",
+        how="quoted",
+        method=method,
+        where=where,
+        n=N_TEST,
         source=SOURCE,
     )
 
 
 def _row(method: str, software: float, accelerator: float | None, chip: float) -> tuple[Metric, ...]:
     gap = Metric(
-        name="gap", value=(chip - software) / 100, unit="share", how="quoted", method=method, where="chip",
-        versus="software", n=N_TEST, source=SOURCE,
+        name="gap",
+        value=(chip - software) / 100,
+        unit="share",
+        how="quoted",
+        method=method,
+        where="chip",
+        versus="software",
+        n=N_TEST,
+        source=SOURCE,
     )
     ann = () if accelerator is None else (_quoted(method, "accelerator", accelerator),)
     return (_quoted(method, "software", software), *ann, _quoted(method, "chip", chip), gap)

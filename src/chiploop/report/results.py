@@ -12,7 +12,10 @@ from chiploop.report.paper import PAPER
 from chiploop.report.table import Cell, Column, Row, Table
 
 PLACE_TITLES: dict[Where, str] = {
-    "software": "Software", "int-sync": "Int-sync", "accelerator": "Accelerator", "chip": "Chip",
+    "software": "Software",
+    "int-sync": "Int-sync",
+    "accelerator": "Accelerator",
+    "chip": "Chip",
 }
 
 
@@ -40,7 +43,8 @@ class Results:
     def find(self, name: str, method: str, where: Where | None = None, versus: Where | None = None) -> Metric | None:
         """Return the metric of the whole network, at any place where `where` is None; ties counted wrong come first."""
         found = [
-            m for m in self._metrics
+            m
+            for m in self._metrics
             if (m.name, m.method, m.versus, m.layer) == (name, method, versus, None) and where in (None, m.where)
         ]
         return min(found, key=lambda m: m.ties == "potential", default=None)
@@ -52,8 +56,15 @@ class Results:
         if paired is not None or software is None or chip is None:
             return paired
         return Metric(
-            name="gap", value=chip.value - software.value, unit="share", how="counted", method=method, where="chip",
-            versus="software", n_seeds=chip.n_seeds, note="difference of the two means, without an interval",
+            name="gap",
+            value=chip.value - software.value,
+            unit="share",
+            how="counted",
+            method=method,
+            where="chip",
+            versus="software",
+            n_seeds=chip.n_seeds,
+            note="difference of the two means, without an interval",
         )
 
 
@@ -72,21 +83,26 @@ def results_table(records: Sequence[RunRecord], *, quote: bool = True) -> Table:
     columns = (
         Column("Method", align="left"),
         *(Column(PLACE_TITLES[where], "%") for where in places),
-        Column("Gap to chip", "points"), Column("Spikes", "a sample"), Column("Synaptic updates", "a sample"),
+        Column("Gap to chip", "points"),
+        Column("Spikes", "a sample"),
+        Column("Synaptic updates", "a sample"),
         Column("Training"),
     )
     return Table(columns, tuple(rows), _caption(records, results))
 
 
 def _row(results: Results, method: str, places: Sequence[Where], name: Cell, *, quoted: bool = False) -> Row:
-    return Row((
-        name,
-        *(share_cell(results.find("accuracy", method, where)) for where in places),
-        share_cell(results.gap(method)),
-        count_cell(results.find("spikes_per_sample", method, "chip")),
-        count_cell(results.find("synops_per_sample", method, "chip")),
-        seconds_cell(results.find("train_seconds", method)),
-    ), quoted=quoted)
+    return Row(
+        (
+            name,
+            *(share_cell(results.find("accuracy", method, where)) for where in places),
+            share_cell(results.gap(method)),
+            count_cell(results.find("spikes_per_sample", method, "chip")),
+            count_cell(results.find("synops_per_sample", method, "chip")),
+            seconds_cell(results.find("train_seconds", method)),
+        ),
+        quoted=quoted,
+    )
 
 
 def _caption(records: Sequence[RunRecord], results: Results) -> str:
@@ -99,7 +115,8 @@ def _caption(records: Sequence[RunRecord], results: Results) -> str:
     samples = " to ".join(f"{size:,}" for size in (sizes if len(sizes) < 2 else (sizes[0], sizes[-1]))) or "uncounted"
     kinds = {m.interval for m in own}
     means = {
-        "t": "brackets: 95 % t interval over seeds", "wilson": "brackets: 95 % Wilson interval over samples",
+        "t": "brackets: 95 % t interval over seeds",
+        "wilson": "brackets: 95 % Wilson interval over samples",
     }
     legend = "; ".join(text for kind, text in means.items() if kind in kinds)
     by_potential = any(m.ties == "potential" for m in own)

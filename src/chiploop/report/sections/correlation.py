@@ -36,8 +36,12 @@ def _plot(shown: Sequence[Shown]) -> Plot:
             found = dict(zip(item.figure.data["layers"], item.figure.data["correlation"], strict=True))
             values = [np.nan if found.get(layer) is None else found[layer] for layer in layers]
             axes.plot(
-                range(len(layers)), values, marker=MARKERS[number % len(MARKERS)], markersize=6,
-                color=colour(item.method), label=item.title,
+                range(len(layers)),
+                values,
+                marker=MARKERS[number % len(MARKERS)],
+                markersize=6,
+                color=colour(item.method),
+                label=item.title,
             )
         axes.set_xticks(range(len(layers)), layers)
         axes.set_ylim(top=1.03)
@@ -45,8 +49,13 @@ def _plot(shown: Sequence[Shown]) -> Plot:
 
     methods = ", ".join(item.title for item in shown)
     return panel(
-        paint, name="correlation", alt=f"Correlation of modelled and observed counts by layer: {methods}", title="",
-        x="layer", y="correlation", size=WIDE,
+        paint,
+        name="correlation",
+        alt=f"Correlation of modelled and observed counts by layer: {methods}",
+        title="",
+        x="layer",
+        y="correlation",
+        size=WIDE,
     )
 
 

@@ -43,12 +43,15 @@ def gap(records: Sequence[RunRecord]) -> Sequence[Block]:
         if (table := _steps(results)).rows:
             blocks.append(table)
     if blocks:
-        blocks.insert(0, Text(
-            "Software is the float network (for the CNN methods) or the clock-driven float SNN; int-sync is the "
-            "clocked network with the integer weights and thresholds of the chip; chip is event by event. All see "
-            "the same samples. After training in the loop a network belongs to the chip, and its software accuracy "
-            "means little."
-        ))
+        blocks.insert(
+            0,
+            Text(
+                "Software is the float network (for the CNN methods) or the clock-driven float SNN; int-sync is the "
+                "clocked network with the integer weights and thresholds of the chip; chip is event by event. All see "
+                "the same samples. After training in the loop a network belongs to the chip, and its software accuracy "
+                "means little."
+            ),
+        )
     return blocks
 
 
@@ -72,20 +75,36 @@ def waterfall(method: str, stages: Sequence[Metric], limits: tuple[float, float]
 
     way = ", ".join(f"{m.where} {percent(m.value)} %" for m in stages)
     return panel(
-        paint, name=f"gap-{number}-{method}", alt=f"Waterfall for {method}: {way}", title=method, x="",
+        paint,
+        name=f"gap-{number}-{method}",
+        alt=f"Waterfall for {method}: {way}",
+        title=method,
+        x="",
         y="accuracy (%)",
     )
 
 
 def _paint_step(axes: Axes, x: float, before: float, after: float) -> None:
     shade = LOSS if after < before else GAIN
-    axes.add_patch(Rectangle(
-        (x - 0.5 + _HALF_BAR, min(before, after)), 1 - 2 * _HALF_BAR, abs(after - before), facecolor=f"{shade}33",
-        edgecolor=shade, linewidth=0.8,
-    ))
+    axes.add_patch(
+        Rectangle(
+            (x - 0.5 + _HALF_BAR, min(before, after)),
+            1 - 2 * _HALF_BAR,
+            abs(after - before),
+            facecolor=f"{shade}33",
+            edgecolor=shade,
+            linewidth=0.8,
+        )
+    )
     axes.annotate(
-        percent((after - before) / 100, signed=True), (x, min(before, after)), (0, -3), textcoords="offset points",
-        ha="center", va="top", color=shade, fontsize=8.5,
+        percent((after - before) / 100, signed=True),
+        (x, min(before, after)),
+        (0, -3),
+        textcoords="offset points",
+        ha="center",
+        va="top",
+        color=shade,
+        fontsize=8.5,
     )
 
 
@@ -117,10 +136,18 @@ def _steps(results: Results) -> Table:
             step = f"{versus} → {where}"
             rows.append(row(name, step, difference.text, difference.detail or ABSENT, *counts))
     columns = (
-        Column("Method", align="left"), Column("Step", align="left"), Column("Difference", "points"),
-        Column("95 % interval", "points"), Column("Lost", "samples"), Column("Gained", "samples"),
+        Column("Method", align="left"),
+        Column("Step", align="left"),
+        Column("Difference", "points"),
+        Column("95 % interval", "points"),
+        Column("Lost", "samples"),
+        Column("Gained", "samples"),
     )
-    return Table(columns, tuple(rows), (
-        "Differences on the same samples: lost are right before the step only, gained after it only (means over "
-        "seeds). The interval is over seeds where there are several, else that of the paired difference."
-    ))
+    return Table(
+        columns,
+        tuple(rows),
+        (
+            "Differences on the same samples: lost are right before the step only, gained after it only (means over "
+            "seeds). The interval is over seeds where there are several, else that of the paired difference."
+        ),
+    )

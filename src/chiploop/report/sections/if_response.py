@@ -29,7 +29,10 @@ def _plot(item: Shown, number: int) -> Plot:
         axes.legend(loc="upper left")
 
     return panel(
-        paint, name=f"if-response-{number}", alt=f"Spike count of an IF neuron against the ReLU, {item.title}",
-        title=item.title, x="summed input (thresholds)" if "threshold" not in data else "summed input (weight units)",
+        paint,
+        name=f"if-response-{number}",
+        alt=f"Spike count of an IF neuron against the ReLU, {item.title}",
+        title=item.title,
+        x="summed input (thresholds)" if "threshold" not in data else "summed input (weight units)",
         y="output (spikes)",
     )

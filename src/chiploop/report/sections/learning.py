@@ -47,9 +47,13 @@ def _paint_validation(axes: Axes, item: Shown) -> None:
     validation = item.figure.data["validation"]
     for place, row in validation.items():
         axes.plot(
-            item.figure.data["epoch"], [None if value is None else 100 * value for value in _gaps(row)],
-            linestyle=PLACE_LINES.get(place, "solid"), marker=PLACE_MARKERS.get(place, "."), markersize=3.5,
-            color=colour(item.method), label=place,
+            item.figure.data["epoch"],
+            [None if value is None else 100 * value for value in _gaps(row)],
+            linestyle=PLACE_LINES.get(place, "solid"),
+            marker=PLACE_MARKERS.get(place, "."),
+            markersize=3.5,
+            color=colour(item.method),
+            label=place,
         )
     if validation:
         axes.legend(loc="best")

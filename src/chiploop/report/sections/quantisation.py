@@ -25,8 +25,12 @@ def quantisation(records: Sequence[RunRecord]) -> Sequence[Block]:
             rows.append(row(name, layer, f"{scale:#.3g}", Cell() if snr is None else Cell(real(snr, 1)), *shares))
             name = ""
     columns = (
-        Column("Method", align="left"), Column("Layer", align="left"), Column("Scale"), Column("SNR", "dB"),
-        Column("Clipped", "% of weights"), Column("Zeroed", "% of weights"),
+        Column("Method", align="left"),
+        Column("Layer", align="left"),
+        Column("Scale"),
+        Column("SNR", "dB"),
+        Column("Clipped", "% of weights"),
+        Column("Zeroed", "% of weights"),
     )
     caption = f"One scale a layer for weights, thresholds and floor. {seeds_shown(shown)}" if shown else ""
     return [Table(columns, tuple(rows), caption)] if rows else []

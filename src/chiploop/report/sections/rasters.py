@@ -23,9 +23,13 @@ def rasters(records: Sequence[RunRecord]) -> Sequence[Block]:
     shown = first_figures(records, "raster")
     plots = tuple(_plot(item, number) for number, item in enumerate(shown, 1))
     caption = (
-        "Above: input events by address (row by row), on (blue) and off (orange). Below: output spikes by class, the "
-        f"true class in green. {seeds_shown(shown)}"
-    ) if shown else ""
+        (
+            "Above: input events by address (row by row), on (blue) and off (orange). Below: output spikes by class, "
+            f"the true class in green. {seeds_shown(shown)}"
+        )
+        if shown
+        else ""
+    )
     return [Panels(plots, caption)] if plots else []
 
 

@@ -51,6 +51,11 @@ def _plot(shown: Sequence[Shown], column: str, label: str) -> Plot:
 
     methods = ", ".join(item.title for item in shown)
     return panel(
-        paint, name=f"rates-{column.split('_', maxsplit=1)[0]}", alt=f"{label} by layer: {methods}", title="",
-        x="layer", y=label, size=WIDE,
+        paint,
+        name=f"rates-{column.split('_', maxsplit=1)[0]}",
+        alt=f"{label} by layer: {methods}",
+        title="",
+        x="layer",
+        y=label,
+        size=WIDE,
     )

@@ -17,13 +17,24 @@ def reproduce(records: Sequence[RunRecord]) -> Sequence[Block]:
     """One row a record: recipe, hash, seed, code, time, command; then versions and machines."""
     if not records:
         return []
-    rows = tuple(row(
-        record.name, record.recipe_hash[:_SHORT], str(record.seed), _code(record.code),
-        seconds(sum(stage.seconds for stage in record.stages)) if record.stages else "–", command(record),
-    ) for record in records)
+    rows = tuple(
+        row(
+            record.name,
+            record.recipe_hash[:_SHORT],
+            str(record.seed),
+            _code(record.code),
+            seconds(sum(stage.seconds for stage in record.stages)) if record.stages else "–",
+            command(record),
+        )
+        for record in records
+    )
     columns = (
-        Column("Recipe", align="left"), Column("Recipe hash", align="left"), Column("Seed"),
-        Column("Code", align="left"), Column("Time"), Column("Command", align="left"),
+        Column("Recipe", align="left"),
+        Column("Recipe hash", align="left"),
+        Column("Seed"),
+        Column("Code", align="left"),
+        Column("Time"),
+        Column("Command", align="left"),
     )
     versions = dict.fromkeys(", ".join(f"{name} {v}" for name, v in record.versions.items()) for record in records)
     hosts = dict.fromkeys(f"{record.host.cpu}, {record.host.cores} cores" for record in records)

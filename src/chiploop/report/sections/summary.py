@@ -61,7 +61,12 @@ def overview(results: Results, *, name: str) -> Plot:
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=5, handletextpad=0.2, columnspacing=1.2)
 
     return panel(
-        paint, name=name, alt=_overview_alt(results), title="", x="accuracy (%)", y="",
+        paint,
+        name=name,
+        alt=_overview_alt(results),
+        title="",
+        x="accuracy (%)",
+        y="",
         size=(WIDE[0], _FRAME_INCHES + _ROW_INCHES * len(methods)),
     )
 

@@ -46,22 +46,39 @@ def _plot(item: Shown, number: int, reach: float, top: float) -> Plot:
         axes.text(0.98, 0.96, numbers, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=INK)
 
     return panel(
-        paint, name=f"weights-{number}", alt=f"Weights of {item.title}: kurtosis {real(data['kurtosis'])}",
-        title=item.title, x="weight", y="share of weights (%)",
+        paint,
+        name=f"weights-{number}",
+        alt=f"Weights of {item.title}: kurtosis {real(data['kurtosis'])}",
+        title=item.title,
+        x="weight",
+        y="share of weights (%)",
     )
 
 
 def _table(shown: Sequence[Shown]) -> Table:
-    rows = tuple(row(
-        item.title, str(item.figure.data.get("layer", "")), f"{sum(item.figure.data['counts']):,}",
-        real(item.figure.data["kurtosis"]), real(item.figure.data["entropy_bits"]),
-    ) for item in shown)
+    rows = tuple(
+        row(
+            item.title,
+            str(item.figure.data.get("layer", "")),
+            f"{sum(item.figure.data['counts']):,}",
+            real(item.figure.data["kurtosis"]),
+            real(item.figure.data["entropy_bits"]),
+        )
+        for item in shown
+    )
     columns = (
-        Column("Method", align="left"), Column("Layer", align="left"), Column("Weights"), Column("Excess kurtosis"),
+        Column("Method", align="left"),
+        Column("Layer", align="left"),
+        Column("Weights"),
+        Column("Excess kurtosis"),
         Column("Entropy", "bits"),
     )
-    return Table(columns, rows, (
-        "Excess kurtosis: 0 for a normal distribution, −1.2 for a uniform one, larger for a few large weights "
-        "among many small ones, which a common scale quantises badly. "
-        "Entropy is that of the histogram, larger the more even."
-    ))
+    return Table(
+        columns,
+        rows,
+        (
+            "Excess kurtosis: 0 for a normal distribution, −1.2 for a uniform one, larger for a few large weights "
+            "among many small ones, which a common scale quantises badly. "
+            "Entropy is that of the histogram, larger the more even."
+        ),
+    )
