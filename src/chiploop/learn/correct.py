@@ -8,7 +8,7 @@ import torch
 
 from chiploop.errors import TrainingError
 from chiploop.learn.batch import Batch
-from chiploop.learn.executor import Executor
+from chiploop.learn.executor import DeviceExecutor
 from chiploop.learn.plan import PLANS
 from chiploop.network.network import Network
 from chiploop.network.run import run_frame, run_windows
@@ -20,7 +20,7 @@ ROUNDS = 4
 
 @torch.no_grad()
 def correct_counts(
-    network: Network, batch: Batch, executor: Executor, *, model: Literal["frame", "windows"]
+    network: Network, batch: Batch, executor: DeviceExecutor, *, model: Literal["frame", "windows"]
 ) -> NetworkSpec:
     """Return the network with each layer's weights scaled until the chip's mean count is the model's.
 
@@ -36,6 +36,7 @@ def correct_counts(
     corrected.load_weights(network.to_spec())
     for layer in network.spec.spiking:
         for _ in range(ROUNDS):
+            executor.choose_grids(corrected)  # as deployed: on the grid of other weights, larger ones would be clipped
             seen = executor.observe(corrected, batch, PLANS["all"], clocked=False).observations
             observed = float(seen.counts[layer.name].sum(0).mean())
             if observed <= 0.0 or wanted[layer.name] <= 0.0:

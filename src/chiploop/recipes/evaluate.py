@@ -45,9 +45,7 @@ def deploy(recipe: Recipe, trained: Trained, parts: Parts, *, progress: Progress
     The accelerator computes the analogue network, so only rows trained as one are run there.
     """
     quant = quantize(trained.spec, scheme_of(recipe))
-    program = compile_program(
-        quant, read_profile(recipe.chip.profile), spikes_per_update=recipe.chip.spikes_per_update
-    )
+    program = compile_program(quant, read_profile(recipe.chip.profile), spikes_per_update=recipe.chip.spikes_per_update)
     test = parts.test
     model = trained.model
     answers: dict[Where, Answers] = {

@@ -15,7 +15,7 @@ import numpy as np
 from chiploop import tree
 from chiploop.chip.device import Device
 from chiploop.chip.oracle import OracleDevice
-from chiploop.chip.profile import ChipProfile, read_profile
+from chiploop.chip.profile import read_profile
 from chiploop.chip.virtual import VirtualDevice
 from chiploop.digest import digest
 from chiploop.errors import RecipeError, nearest
@@ -31,6 +31,7 @@ from chiploop.measure.accuracy import accuracy, decide
 from chiploop.network.network import Network
 from chiploop.network.surrogate import SURROGATES
 from chiploop.quantize.scheme import IntScheme
+from chiploop.recipes.catalogue import SIMULATORS
 from chiploop.recipes.prepare import Parts
 from chiploop.recipes.recipe import UNTRAINED, Chip, Learn, Recipe
 from chiploop.rng import derived_seed, stream
@@ -39,8 +40,6 @@ from chiploop.spec.notation import parse_notation
 
 CALIBRATION_SAMPLES = 256
 """Training recordings that thresholds are balanced, networks normalised and accelerators calibrated on."""
-
-SIMULATORS = ("virtual", "oracle")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,6 +68,16 @@ def open_device(chip: Chip) -> Device:
     raise RecipeError(f"chip.device = {chip.device!r} cannot be in the loop: {nearest(chip.device, SIMULATORS)}")
 
 
+def executor_on(device: Device, recipe: Recipe) -> DeviceExecutor:
+    """Return the executor that quantises and compiles as the recipe says, on an open device."""
+    return DeviceExecutor(
+        device=device,
+        profile=read_profile(recipe.chip.profile),
+        scheme=scheme_of(recipe),
+        spikes_per_update=recipe.chip.spikes_per_update,
+    )
+
+
 def calibration_samples(parts: Parts) -> Samples:
     """Return the first training samples of the split, for balancing and calibration."""
     return Samples.of(parts.train.dataset, parts.train.indices[:CALIBRATION_SAMPLES], parts.train.n_windows)
@@ -77,9 +86,7 @@ def calibration_samples(parts: Parts) -> Samples:
 def initial_network(recipe: Recipe, parts: Parts, *, seed: int) -> Network:
     """Return the untrained network: weights from the seed, balanced on training recordings."""
     n = recipe.network
-    neuron = NeuronSpec(
-        kind=n.neuron, v_min=n.v_min, reset=n.reset, spikes_per_step=n.spikes_per_step, tau_us=n.tau_us
-    )
+    neuron = NeuronSpec(kind=n.neuron, v_min=n.v_min, reset=n.reset, spikes_per_step=n.spikes_per_step, tau_us=n.tau_us)
     shape, dt_us = tuple(parts.train.dataset.shape), int(np.diff(parts.train.edges_us)[0])
     spec = parse_notation(n.layers, shape, neuron, stream(seed, "weights"), dt_us=dt_us)
     network = Network(spec, surrogate=SURROGATES.get(n.surrogate)(**_surrogate_options(recipe)))
@@ -112,9 +119,7 @@ def train_row(
     return trained
 
 
-def _remedied(
-    recipe: Recipe, name: str, network: Network, parts: Parts, done: Mapping[str, Trained]
-) -> Trained:
+def _remedied(recipe: Recipe, name: str, network: Network, parts: Parts, done: Mapping[str, Trained]) -> Trained:
     """A row that rescales layers and trains nothing."""
     row, begin = recipe.learn[name], time.perf_counter()
     sample = calibration_samples(parts)
@@ -126,7 +131,7 @@ def _remedied(
         assert row.warm_start is not None  # the recipe's own invariant
         model = done[row.warm_start].model if row.warm_start in done else "windows"
         with open_device(recipe.chip) as device:
-            executor = DeviceExecutor(device, read_profile(recipe.chip.profile), scheme_of(recipe))
+            executor = executor_on(device, recipe)
             spec = correct_counts(network, batch, executor, model=model)
     return Trained(name=name, spec=spec, model=model, result=None, seconds=time.perf_counter() - begin)
 
@@ -134,18 +139,12 @@ def _remedied(
 def _fit(
     recipe: Recipe, name: str, network: Network, parts: Parts, *, seed: int, folder: Path, progress: Progress | None
 ) -> tuple[FitResult, Method]:
-    row, profile = recipe.learn[name], read_profile(recipe.chip.profile)
-    train = parts.train
+    row, train = recipe.learn[name], parts.train
     if row.data == "pretrain":
         assert parts.pretrain is not None  # the recipe's own invariant
         train = parts.pretrain
     with ExitStack() as stack:
-        executor = DeviceExecutor(
-            device=stack.enter_context(open_device(recipe.chip)),
-            profile=profile,
-            scheme=scheme_of(recipe),
-            spikes_per_update=recipe.chip.spikes_per_update,
-        )
+        executor = executor_on(stack.enter_context(open_device(recipe.chip)), recipe)
         method = METHODS.get(row.method)(_method_options(recipe, row), executor)
         result = fit(
             method,
@@ -153,7 +152,7 @@ def _fit(
             train,
             _fit_options(recipe, row),
             seed=derived_seed(seed, "fit", name) % (1 << 31),
-            score=lambda net: validation_accuracy(recipe, net, method, parts.validation, profile),
+            score=lambda net: validation_accuracy(recipe, net, method, parts.validation),
             identity=_identity(recipe, name, network, seed, train),
             checkpoint=folder / f"{name}.checkpoint.safetensors",
             progress=progress,
@@ -161,21 +160,13 @@ def _fit(
     return result, method
 
 
-def validation_accuracy(
-    recipe: Recipe, network: Network, method: Method, validation: Samples, profile: ChipProfile
-) -> float:
+def validation_accuracy(recipe: Recipe, network: Network, method: Method, validation: Samples) -> float:
     """Return the accuracy on validation recordings where the method's counts: in software or on the chip."""
     if method.place == "software":
         answers = software_answers(network, validation, method.model)
     else:
         with open_device(recipe.chip) as device:
-            executor = DeviceExecutor(
-                device=device,
-                profile=profile,
-                scheme=scheme_of(recipe),
-                spikes_per_update=recipe.chip.spikes_per_update,
-            )
-            executor.load(network)
+            executor_on(device, recipe).load(network)
             answers = device_answers(device, validation)
     potentials = answers.potentials if recipe.measure.ties == "potential" else None
     return float(accuracy(decide(answers.counts, potentials), answers.labels).value)
