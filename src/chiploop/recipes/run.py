@@ -122,9 +122,7 @@ def _run_seed(
             figures.append(windows_figure(deployed, parts.test))
         tree.write(folder / f"{name}.program.safetensors", deployed.program)
         artefacts = {"quantised": deployed.quant.digest, "program": deployed.program.digest}
-        stages.append(
-            StageRecord(name="deploy", method=name, seconds=time.perf_counter() - begin, artefacts=artefacts)
-        )
+        stages.append(StageRecord(name="deploy", method=name, seconds=time.perf_counter() - begin, artefacts=artefacts))
         metrics.extend(row_metrics)
         watcher.row(name, row_metrics)
     record = new_record(
@@ -156,7 +154,8 @@ def require_fit(recipe: Recipe, parts: Parts, *, seed: int) -> None:
     Raises RecipeError or DesignRuleError.
     """
     network = initial_network(recipe, parts, seed=seed)
-    outputs, dataset = math.prod(network.spec.out_shape), parts.train.dataset
+    # Those of the last neurons: a pool after them would be folded into their core, and answers are read before it.
+    outputs, dataset = math.prod(network.spec.spiking[-1].out_shape), parts.train.dataset
     if outputs != dataset.n_classes:
         raise RecipeError(
             f"network.layers = {recipe.network.layers!r} gives {outputs} outputs, but {dataset.name!r} has "
