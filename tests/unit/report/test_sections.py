@@ -72,7 +72,7 @@ def test_reproduction_names_recipe_hash_seed_and_command(one: RunRecord) -> None
     assert cells[2] == "0"
     assert cells[5] == "chiploop run nmnist-table --seed 0"
     blank = one.model_copy(update={"command": "", "stages": ()})
-    assert _tables("reproduce", [blank])[0].rows[0].cells[5].text == "chiploop run nmnist-table --seed 0"
+    assert _tables("reproduce", [blank])[0].rows[0].cells[5].text == "chiploop run nmnist-table --set seed=0"
 
 
 def test_missing_values_leave_gaps_and_do_not_fail(one: RunRecord) -> None:

@@ -47,7 +47,7 @@ def reproduce(records: Sequence[RunRecord]) -> Sequence[Block]:
 
 def command(record: RunRecord) -> str:
     """Return the command that ran, or the one that runs the recipe again."""
-    return record.command or f"chiploop run {record.name} --seed {record.seed}"
+    return record.command or f"chiploop run {record.name} --set seed={record.seed}"
 
 
 def _code(code: Code) -> str:
