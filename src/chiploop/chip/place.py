@@ -58,9 +58,7 @@ def placement_on(cores: Mapping[str, int], plans: Sequence[CorePlan], profile: C
         raise DeviceError(f"placement of {sorted(cores)} does not match the layers {sorted(p.layer for p in plans)}")
     if len(set(cores.values())) != len(cores):
         raise DeviceError(f"placement {dict(cores)} puts two layers on one core; a core carries one")
-    return Placement(
-        cores=dict(cores), usage=tuple(_usage(plan, cores[plan.layer], profile) for plan in plans)
-    )
+    return Placement(cores=dict(cores), usage=tuple(_usage(plan, cores[plan.layer], profile) for plan in plans))
 
 
 def cores_that_fit(plan: CorePlan, profile: ChipProfile) -> list[int]:

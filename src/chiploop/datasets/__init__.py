@@ -5,6 +5,13 @@ from chiploop.datasets.locate import cache_directory, resolve_root
 from chiploop.datasets.split import split_indices
 
 __all__ = [
-    "DATASETS", "Dataset", "ImageDataset", "Sample", "batches", "cache_directory", "resolve_root", "samples",
+    "DATASETS",
+    "Dataset",
+    "ImageDataset",
+    "Sample",
+    "batches",
+    "cache_directory",
+    "resolve_root",
+    "samples",
     "split_indices",
 ]

@@ -60,9 +60,7 @@ def open_nmnist(root: Path | str | None = None, *, split: str = "train") -> NMNI
     require_split(split, tuple(FOLDERS), "N-MNIST")
     folder = resolve_root(root) / "N-MNIST" / FOLDERS[split]
     found = sorted(
-        (int(path.stem), int(path.parent.name), path)
-        for path in folder.glob("[0-9]/*.bin")
-        if path.stem.isdigit()
+        (int(path.stem), int(path.parent.name), path) for path in folder.glob("[0-9]/*.bin") if path.stem.isdigit()
     )
     if not found:
         raise MissingDataError(

@@ -117,7 +117,10 @@ def _header(ends: list[int], checksum: int, shape: SensorShape, duration_us: int
     split, end = 8 * ends[-1], 8 * (ends[-1] + len(ends))
     header = {
         "__metadata__": {
-            "schema": SCHEMA, "shape": json.dumps(list(shape)), "duration_us": str(duration_us), "crc32": str(checksum),
+            "schema": SCHEMA,
+            "shape": json.dumps(list(shape)),
+            "duration_us": str(duration_us),
+            "crc32": str(checksum),
         },
         "words": {"dtype": "U64", "shape": [ends[-1]], "data_offsets": [0, split]},
         "offsets": {"dtype": "I64", "shape": [len(ends)], "data_offsets": [split, end]},

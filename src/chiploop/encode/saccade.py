@@ -169,9 +169,7 @@ def luminance(camera: SaccadeCamera, image: NDArray[np.uint8], margin: int) -> N
     return scaled
 
 
-def view(
-    scene: NDArray[np.float32], corner: NDArray[np.float64], height: int, width: int
-) -> NDArray[np.float32]:
+def view(scene: NDArray[np.float32], corner: NDArray[np.float64], height: int, width: int) -> NDArray[np.float32]:
     """Return the sensor's view [B, height, width] of the scene from a subpixel corner (x, y), by bilinear weights."""
     x, y = np.floor(corner).astype(int)
     fx, fy = (corner % 1).astype(np.float32)

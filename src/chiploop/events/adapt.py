@@ -62,9 +62,7 @@ def from_mapping(
             raise _missing(name, columns, "every event needs one")
     t = _integers("t_us", found["t_us"])
     nothing = np.zeros(len(t), np.int64)
-    x, y, channel = (
-        nothing if found[name] is None else _integers(name, found[name]) for name in ("x", "y", "channel")
-    )
+    x, y, channel = (nothing if found[name] is None else _integers(name, found[name]) for name in ("x", "y", "channel"))
     if channel.size and channel.min() == -1 and not (channel == 0).any():
         channel = (channel > 0).astype(np.int64)
     if len({len(t), len(x), len(y), len(channel)}) > 1:

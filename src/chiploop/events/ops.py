@@ -23,9 +23,7 @@ def crop_time(events: Events, start_us: int, stop_us: int) -> Events:
         raise DataError(f"crop_time: stop_us = {stop_us} lies before start_us = {start_us}")
     first, last = np.searchsorted(events.t_us, [start_us, stop_us])
     own = slice(int(first), int(last))
-    return Events(
-        events.t_us[own], events.channel[own], events.y[own], events.x[own], events.shape, start_us, stop_us
-    )
+    return Events(events.t_us[own], events.channel[own], events.y[own], events.x[own], events.shape, start_us, stop_us)
 
 
 def shift_time(events: Events, by_us: int) -> Events:
