@@ -10,7 +10,6 @@ from tests.strategies import events
 from chiploop.encode.raster import rasterize, rasterize_batch, window_edges
 from chiploop.events import ops
 from chiploop.events.adapt import from_mapping
-from chiploop.events.affine import affine
 from chiploop.events.types import Events, SensorShape
 
 SHAPE = SensorShape(2, 5, 7)
@@ -78,7 +77,6 @@ def test_the_identities(stream: Events, seed: int) -> None:
     assert len(ops.drop(stream, 1.0, rng)) == 0
     assert ops.jitter(stream, 0.0, rng) == stream
     assert ops.refractory(stream, 0) == stream
-    assert affine(stream) == stream
 
 
 @given(events(), st.integers(1, 400), st.integers(0, 2**32))

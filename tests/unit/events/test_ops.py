@@ -7,7 +7,6 @@ import pytest
 
 from chiploop.errors import DataError
 from chiploop.events import ops
-from chiploop.events.affine import RandomAffine, affine
 from chiploop.events.types import Events, SensorShape
 
 SHAPE = SensorShape(2, 4, 6)
@@ -76,24 +75,3 @@ def test_join_refuses_overlap_and_names_the_cure() -> None:
     with pytest.raises(DataError, match="before stream 0 stops at 40; shift_time"):
         ops.join([FOUR, FOUR])
     assert len(ops.join([FOUR, ops.shift_time(FOUR, 40)])) == 8
-
-
-def test_quarter_turn_by_hand() -> None:
-    # x towards y about the centre of a 3x3 sensor: right goes down, down goes left.
-    events = Events.from_columns([0, 1, 2], [0, 0, 0], [1, 2, 1], [2, 1, 1], SensorShape(1, 3, 3))
-    turned = affine(events, angle=math.pi / 2)
-    assert list(zip(turned.y.tolist(), turned.x.tolist(), strict=True)) == [(2, 1), (1, 0), (1, 1)]
-
-
-def test_scaling_doubles_the_distance_from_the_centre() -> None:
-    events = Events.from_columns([0, 1], [0, 0], [4, 4], [6, 2], SensorShape(1, 9, 9))
-    assert affine(events, scale=2).x.tolist() == [8, 0]
-
-
-def test_random_affine_stays_within_its_bounds() -> None:
-    centre = Events.from_columns([0], [0], [10], [10], SensorShape(1, 21, 21))
-    transform, rng = RandomAffine(degrees=180, stretch=0.5, shift_px=3), np.random.default_rng(0)
-    moved = np.array([(int(e.y[0]), int(e.x[0])) for e in (transform(centre, rng) for _ in range(200))])
-    assert np.abs(moved - 10).max() == 3  # the centre is moved by the shift alone
-    with pytest.raises(DataError, match="stretch"):
-        RandomAffine(stretch=1.0)
