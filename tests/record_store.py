@@ -41,13 +41,18 @@ def make_record(
     """Return the record of one seed."""
     made = [_make(method, seed, n_events) for method in methods]
     return RunRecord(
-        id=f"{name}-s{seed}", recipe={"name": name, "seed": seed, "data": {"name": "nmnist", "n_train": 800}},
-        recipe_hash=f"{seed:064x}", seed=seed, code=Code(commit="0123456789abcdef" * 2 + "01234567", dirty=False),
-        versions={"python": "3.11.7", "numpy": "2.0.0"}, host=Host(cpu="Example CPU", cores=2),
+        id=f"{name}-s{seed}",
+        recipe={"name": name, "seed": seed, "data": {"name": "nmnist", "n_train": 800}},
+        recipe_hash=f"{seed:064x}",
+        seed=seed,
+        code=Code(commit="0123456789abcdef" * 2 + "01234567", dirty=False),
+        versions={"python": "3.11.7", "numpy": "2.0.0"},
+        host=Host(cpu="Example CPU", cores=2),
         stages=tuple(StageRecord(name="train", method=method, seconds=61.5) for method in methods),
         metrics=tuple(metric for part in made for metric in part.metrics),
         figures=(_if_response(), *(figure for part in made for figure in part.figures)),
-        created_utc=f"2026-01-0{seed + 1}T00:00:00+00:00", command=f"chiploop run {name} --seed {seed}",
+        created_utc=f"2026-01-0{seed + 1}T00:00:00+00:00",
+        command=f"chiploop run {name} --seed {seed}",
     )
 
 
@@ -84,12 +89,17 @@ def _figures(method: str, rng: np.random.Generator, n_events: int) -> tuple[Figu
     epochs = np.arange(1, 9)
     n_out = 60
     inputs = Events.from_columns(
-        np.sort(rng.integers(300_000, size=n_events)), rng.integers(2, size=n_events),
-        *rng.normal(17, 5, size=(2, n_events)).clip(0, 33).astype(int), SensorShape(2, 34, 34),
+        np.sort(rng.integers(300_000, size=n_events)),
+        rng.integers(2, size=n_events),
+        *rng.normal(17, 5, size=(2, n_events)).clip(0, 33).astype(int),
+        SensorShape(2, 34, 34),
     )
     classes = np.where(rng.random(n_out) < 0.7, 3, rng.integers(10, size=n_out))
     outputs = Events.from_columns(
-        np.sort(rng.integers(300_000, size=n_out)), classes, *np.zeros((2, n_out), int), SensorShape(10, 1, 1),
+        np.sort(rng.integers(300_000, size=n_out)),
+        classes,
+        *np.zeros((2, n_out), int),
+        SensorShape(10, 1, 1),
     )
     modelled = {layer: rng.poisson(4, size=400).astype(float) for layer in LAYERS}
     noise = 0.3 if method.startswith("cil") else 1.2
@@ -101,20 +111,38 @@ def _figures(method: str, rng: np.random.Generator, n_events: int) -> tuple[Figu
         weight_distribution(spread, method=method, layer="fc"),
         raster(inputs, outputs, method=method, label=3, decision=3),
         layer_correlation(modelled, observed, method=method),
-        Figure(kind="learning-curve", method=method, data={
-            "epoch": epochs, "train_loss": 2.3 * np.exp(-epochs / 3),
-            "validation": {
-                "software": 1 - 0.9 * np.exp(-epochs / 2), "chip": [None, *(0.9 - 0.8 * np.exp(-epochs[1:] / 3))],
+        Figure(
+            kind="learning-curve",
+            method=method,
+            data={
+                "epoch": epochs,
+                "train_loss": 2.3 * np.exp(-epochs / 3),
+                "validation": {
+                    "software": 1 - 0.9 * np.exp(-epochs / 2),
+                    "chip": [None, *(0.9 - 0.8 * np.exp(-epochs[1:] / 3))],
+                },
             },
-        }),
-        Figure(kind="rates", method=method, data={
-            "layers": LAYERS, "spikes_per_sample": rng.uniform(20, 3_000, size=6),
-            "synops_per_sample": rng.uniform(2e3, 3e5, size=6),
-        }),
-        Figure(kind="quantisation", method=method, data={
-            "layers": LAYERS, "scale": rng.uniform(1e-3, 1e-2, size=6), "snr_db": rng.uniform(25, 40, size=6),
-            "clipped": rng.uniform(0, 0.01, size=6), "zeroed": rng.uniform(0, 0.05, size=6),
-        }),
+        ),
+        Figure(
+            kind="rates",
+            method=method,
+            data={
+                "layers": LAYERS,
+                "spikes_per_sample": rng.uniform(20, 3_000, size=6),
+                "synops_per_sample": rng.uniform(2e3, 3e5, size=6),
+            },
+        ),
+        Figure(
+            kind="quantisation",
+            method=method,
+            data={
+                "layers": LAYERS,
+                "scale": rng.uniform(1e-3, 1e-2, size=6),
+                "snr_db": rng.uniform(25, 40, size=6),
+                "clipped": rng.uniform(0, 0.01, size=6),
+                "zeroed": rng.uniform(0, 0.05, size=6),
+            },
+        ),
     )
 
 

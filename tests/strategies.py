@@ -12,9 +12,7 @@ LATEST_US = 1_000
 
 @st.composite
 def shapes(draw: st.DrawFn, *, channels: int = 2, side: int = 8) -> SensorShape:
-    return SensorShape(
-        draw(st.integers(1, channels)), draw(st.integers(1, side)), draw(st.integers(1, side))
-    )
+    return SensorShape(draw(st.integers(1, channels)), draw(st.integers(1, side)), draw(st.integers(1, side)))
 
 
 @st.composite
@@ -31,9 +29,7 @@ def events(
     start = draw(st.integers(-LATEST_US, LATEST_US)) if start_us is None else start_us
     times = sorted(draw(st.lists(st.integers(0, LATEST_US), min_size=min_size, max_size=max_size)))
     n = len(times)
-    addresses = [
-        draw(st.lists(st.integers(0, size - 1), min_size=n, max_size=n)) for size in sensor
-    ]
+    addresses = [draw(st.lists(st.integers(0, size - 1), min_size=n, max_size=n)) for size in sensor]
     stop = start + (times[-1] if times else 0) + 1 + draw(st.integers(0, LATEST_US))
     channel, y, x = (np.array(column, np.int64) for column in addresses)
     t_us = start + np.array(times, np.int64)

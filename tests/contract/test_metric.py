@@ -23,7 +23,8 @@ N = 60
 def _samples() -> Mapping[str, np.ndarray]:
     rng = stream(0, "contract", "metric")
     return {
-        "labels": rng.integers(4, size=N), "software": rng.integers(3, size=(N, 4)),
+        "labels": rng.integers(4, size=N),
+        "software": rng.integers(3, size=(N, 4)),
         "chip": rng.integers(3, size=(N, 4)),
         "counters": rng.integers(1, 50, size=(N, len(COUNTER_NAMES))),
     }
@@ -40,7 +41,8 @@ def _gap(s: Mapping[str, np.ndarray]) -> list[Metric]:
 def _activity(s: Mapping[str, np.ndarray]) -> list[Metric]:
     outputs = np.zeros((len(s["labels"]), 4))
     trace = BatchTrace(
-        output_counts=outputs.astype(np.int64), output_potentials=outputs.astype(np.int16),
+        output_counts=outputs.astype(np.int64),
+        output_potentials=outputs.astype(np.int16),
         counters={"fc": s["counters"]},
     )
     return [m for m in count_activity(trace) if m.layer is None]

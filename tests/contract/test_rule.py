@@ -65,9 +65,7 @@ CASES = {
     "chain": Case(lambda: net("1c1-1c1-1c1-1c1", (1, 2, 2)), branch, "keep one target", 1),
     "fan_out": Case(lambda: net("1c1-3"), three_targets, "fewer layers", 1),
     "order": Case(lambda: net("3c3-P2-10"), lambda: net("P2-3c3-10"), "put the pool after 'conv1'"),
-    "neuron": Case(
-        lambda: net("3"), lambda: net("3", neuron=NeuronSpec(kind="lif", tau_us=1e4)), "clocked bias"
-    ),
+    "neuron": Case(lambda: net("3"), lambda: net("3", neuron=NeuronSpec(kind="lif", tau_us=1e4)), "clocked bias"),
     "bias": Case(lambda: net("1c1-3"), lambda: with_bias(net("1c1-3")), "train without"),
     "kernel_square": Case(lambda: net("3", (2, 6, 6)), lambda: net("3", (2, 6, 5)), "for instance 5x5"),
     "kernel_size": Case(lambda: net("1c16-3", (1, 17, 17)), lambda: net("1c17-3", (1, 17, 17)), "kernel of 16", 1),

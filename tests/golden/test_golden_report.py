@@ -25,7 +25,8 @@ def test_the_report_of_the_golden_records_is_the_golden_report(records: list[Run
 
 def test_records_of_schema_1_still_read(records: list[RunRecord]) -> None:
     assert [(record.id, record.seed, record.schema_) for record in records] == [
-        ("nmnist-table-s0", 0, 1), ("nmnist-table-s1", 1, 1),
+        ("nmnist-table-s0", 0, 1),
+        ("nmnist-table-s1", 1, 1),
     ]
     first = records[0]
     plain = json.loads((RECORDS / "seed-0" / "record.json").read_text(encoding="utf-8"))

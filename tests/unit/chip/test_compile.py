@@ -110,9 +110,7 @@ def _one_hot(shape: tuple[int, ...], at: tuple[int, ...]) -> torch.Tensor:
         ("5-4", (7,), None),
     ],
 )
-def test_a_program_computes_what_its_network_says(
-    notation: str, shape: tuple[int, ...], v_min: float | None
-) -> None:
+def test_a_program_computes_what_its_network_says(notation: str, shape: tuple[int, ...], v_min: float | None) -> None:
     quant = quantize(net(notation, shape, v_min=v_min))
     program = compile_program(quant, SPECK)
     rng = stream(1, "events")

@@ -33,9 +33,7 @@ def pairs_of(camera: SaccadeCamera, n: int, seed: int) -> list[Pair]:
 def test_a_wrong_path_is_brought_back() -> None:
     pairs = pairs_of(STEADY, 30, 1)
     true = np.array(STEADY.path) + STEADY.offset
-    wrong = dataclasses.replace(
-        STEADY, path=tuple((0.8 * x + 0.3, 0.9 * y) for x, y in STEADY.path), offset=(1.0, 0.9)
-    )
+    wrong = dataclasses.replace(STEADY, path=tuple((0.8 * x + 0.3, 0.9 * y) for x, y in STEADY.path), offset=(1.0, 0.9))
     found = fit_path(wrong, pairs, iterations=6)
     corrected = correct_path(wrong, pairs, [np.random.default_rng([9, k]) for k in range(30)])
     errors = [np.abs(np.array(c.path) + c.offset - true) for c in (wrong, found, corrected)]

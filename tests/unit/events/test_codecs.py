@@ -111,8 +111,13 @@ def test_npz_refuses_objects_and_missing_fields(tmp_path: Path) -> None:
     np.savez(path, t_us=np.array([{}], dtype=object))
     with pytest.raises(DataError, match="lacks version"):
         read_npz(path)
-    np.savez(path, **{name: np.array([{}], dtype=object) for name in (
-        "version", "t_us", "channel", "y", "x", "shape", "start_us", "stop_us")})
+    np.savez(
+        path,
+        **{
+            name: np.array([{}], dtype=object)
+            for name in ("version", "t_us", "channel", "y", "x", "shape", "start_us", "stop_us")
+        },
+    )
     with pytest.raises(DataError, match="damaged"):
         read_npz(path)
 

@@ -11,15 +11,28 @@ from chiploop.measure.record import Host, RunRecord
 from chiploop.measure.stats import seed_interval
 
 ONE = Metric(
-    name="accuracy", value=0.9, unit="share", how="counted", method="bptt", where="chip", n=100, low=0.8, high=0.95,
-    interval="wilson", seed=0,
+    name="accuracy",
+    value=0.9,
+    unit="share",
+    how="counted",
+    method="bptt",
+    where="chip",
+    n=100,
+    low=0.8,
+    high=0.95,
+    interval="wilson",
+    seed=0,
 )
 
 
 def _record(seed: int, *metrics: Metric, recipe: str = "a", again: int = 0) -> RunRecord:
     return RunRecord(
-        id=f"{recipe}-{seed}-{again}", recipe={"name": recipe, "seed": seed, "rate": recipe}, recipe_hash="0" * 8,
-        seed=seed, host=Host(cpu="x", cores=1), metrics=metrics,
+        id=f"{recipe}-{seed}-{again}",
+        recipe={"name": recipe, "seed": seed, "rate": recipe},
+        recipe_hash="0" * 8,
+        seed=seed,
+        host=Host(cpu="x", cores=1),
+        metrics=metrics,
     )
 
 
@@ -53,7 +66,12 @@ def test_a_stage_run_again_replaces_and_is_not_averaged() -> None:
 
 def test_what_differs_in_place_layer_or_ties_stays_apart() -> None:
     kinds = [
-        {}, {"where": "software"}, {"layer": "fc"}, {"ties": "potential"}, {"versus": "software"}, {"method": "cnn"},
+        {},
+        {"where": "software"},
+        {"layer": "fc"},
+        {"ties": "potential"},
+        {"versus": "software"},
+        {"method": "cnn"},
     ]
     found = aggregate([_record(seed, *(_value(0.5, seed, **kind) for kind in kinds)) for seed in (0, 1)])
     assert [m.n_seeds for m in found] == [2] * len(kinds)

@@ -18,8 +18,12 @@ GOOD: dict[str, dict[str, object]] = {
     "layer-correlation": {"layers": ["a"], "correlation": [None]},
     "rates": {"layers": ["a"], "spikes_per_sample": [3.0]},
     "windows": {
-        "windows": [1, 10], "accuracy": [0.5, 0.9], "agreement": [0.5, 0.8], "relative_counts": [[0.5], [0.9]],
-        "layers": ["a"], "chip_accuracy": 0.9,
+        "windows": [1, 10],
+        "accuracy": [0.5, 0.9],
+        "agreement": [0.5, 0.8],
+        "relative_counts": [[0.5], [0.9]],
+        "layers": ["a"],
+        "chip_accuracy": 0.9,
     },
     "quantisation": {"layers": ["a"], "scale": [0.1], "snr_db": [30.0], "clipped": [0.0], "zeroed": [0.5]},
 }
@@ -34,11 +38,16 @@ def test_every_kind_takes_its_data_and_misses_each_entry(kind: str) -> None:
                 Figure(kind=kind, data={name: value for name, value in GOOD[kind].items() if name != missing})
 
 
-@pytest.mark.parametrize(("kind", "change"), [
-    ("if-response", {"relu": [0]}), ("weight-distribution", {"edges": [0, 1]}), ("rates", {"layers": ["a", "b"]}),
-    ("learning-curve", {"validation": {"chip": [0.5]}}),
-    ("raster", {"input": {"t_us": [1], "address": [], "polarity": [0]}}),
-])
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("if-response", {"relu": [0]}),
+        ("weight-distribution", {"edges": [0, 1]}),
+        ("rates", {"layers": ["a", "b"]}),
+        ("learning-curve", {"validation": {"chip": [0.5]}}),
+        ("raster", {"input": {"t_us": [1], "address": [], "polarity": [0]}}),
+    ],
+)
 def test_columns_of_different_length(kind: str, change: dict[str, object]) -> None:
     with pytest.raises(DataError, match=r"differ in length|one more than"):
         Figure(kind=kind, data={**GOOD[kind], **change})

@@ -20,11 +20,15 @@ def _right(*picked: int) -> Decisions:
 def test_a_table_worked_by_hand() -> None:
     table = gap_table(
         {"chip": _right(0, 1, 2, 9), "software": _right(*range(8)), "int-sync": _right(*range(6), 8)},
-        LABELS, method="bptt", seed=1,
+        LABELS,
+        method="bptt",
+        seed=1,
     )
     assert [(m.where, m.value) for m in table.accuracies] == [("software", 0.8), ("int-sync", 0.7), ("chip", 0.4)]
     assert [(s.versus, s.where, s.n_lost, s.n_gained) for s in table.steps] == [
-        ("software", "int-sync", 2, 1), ("int-sync", "chip", 4, 1), ("software", "chip", 5, 1),
+        ("software", "int-sync", 2, 1),
+        ("int-sync", "chip", 4, 1),
+        ("software", "chip", 5, 1),
     ]
     whole = table.step("chip", "software")
     assert (whole.difference, whole.low, whole.high) == paired_difference(1, 5, 10)

@@ -11,12 +11,30 @@ from chiploop.measure.metric import METRICS, Metric
 
 def test_json_form_is_the_one_the_command_line_promises() -> None:
     metric = Metric(
-        name="accuracy", value=0.95, unit="share", how="counted", method="cil-bptt", where="chip", n=300, low=0.92,
-        high=0.97, interval="wilson", seed=0,
+        name="accuracy",
+        value=0.95,
+        unit="share",
+        how="counted",
+        method="cil-bptt",
+        where="chip",
+        n=300,
+        low=0.92,
+        high=0.97,
+        interval="wilson",
+        seed=0,
     )
     assert json.loads(json.dumps(metric.to_dict())) == {
-        "name": "accuracy", "method": "cil-bptt", "where": "chip", "value": 0.95, "n": 300, "low": 0.92, "high": 0.97,
-        "unit": "share", "how": "counted", "seed": 0, "interval": "wilson",
+        "name": "accuracy",
+        "method": "cil-bptt",
+        "where": "chip",
+        "value": 0.95,
+        "n": 300,
+        "low": 0.92,
+        "high": 0.97,
+        "unit": "share",
+        "how": "counted",
+        "seed": 0,
+        "interval": "wilson",
     }
 
 
@@ -35,18 +53,21 @@ def test_round_trip_and_equality_by_content() -> None:
     assert hash(again) == hash(metric)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"how": "guessed"}, "how is 'guessed'"),
-    ({"where": "chips"}, "did you mean 'chip'"),
-    ({"unit": "percent"}, "it must be 'share'"),
-    ({"value": math.nan}, "value is nan"),
-    ({"value": math.inf}, "value is inf"),
-    ({"low": 0.1}, "both low and high"),
-    ({"low": 0.6, "high": 0.7}, "lies outside"),
-    ({"n": 0}, "n is 0"),
-    ({"how": "quoted"}, "give its source"),
-    ({"ties": "right"}, "ties is 'right'"),
-])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"how": "guessed"}, "how is 'guessed'"),
+        ({"where": "chips"}, "did you mean 'chip'"),
+        ({"unit": "percent"}, "it must be 'share'"),
+        ({"value": math.nan}, "value is nan"),
+        ({"value": math.inf}, "value is inf"),
+        ({"low": 0.1}, "both low and high"),
+        ({"low": 0.6, "high": 0.7}, "lies outside"),
+        ({"n": 0}, "n is 0"),
+        ({"how": "quoted"}, "give its source"),
+        ({"ties": "right"}, "ties is 'right'"),
+    ],
+)
 def test_a_number_that_cannot_be_right_is_refused(change: dict[str, object], message: str) -> None:
     good = {"name": "accuracy", "value": 0.5, "unit": "share", "how": "counted"}
     Metric(**good)  # type: ignore[arg-type]

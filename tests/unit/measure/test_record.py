@@ -54,9 +54,13 @@ def test_no_damaged_file_is_skipped(tmp_path: Path, record: RunRecord) -> None:
     write_record(tmp_path / "good", record)
     text = record.to_json()
     for name, content in {
-        "cut": text[: len(text) // 2], "empty": "", "latin": "\xff\xfe",
+        "cut": text[: len(text) // 2],
+        "empty": "",
+        "latin": "\xff\xfe",
         "later": text.replace('"schema": 1', '"schema": 2'),
-        "none": "{}", "list": "[1]", "field": text.replace('"seed": 0,\n', '"seed": "zero",\n'),
+        "none": "{}",
+        "list": "[1]",
+        "field": text.replace('"seed": 0,\n', '"seed": "zero",\n'),
         "metric": text.replace('"how": "counted"', '"how": "felt"', 1),
     }.items():
         (tmp_path / name).mkdir()

@@ -24,11 +24,24 @@ def test_normal_quantile_is_the_constant_of_the_project() -> None:
     assert normal_quantile(0.95) == pytest.approx(Z_95, rel=1e-14)
 
 
-@pytest.mark.parametrize(("dof", "level", "known"), [
-    # Fisher and Yates' table, two-sided
-    (1, 0.95, 12.706), (2, 0.95, 4.303), (3, 0.95, 3.182), (4, 0.95, 2.776), (9, 0.95, 2.262), (10, 0.95, 2.228),
-    (30, 0.95, 2.042), (120, 0.95, 1.980), (1, 0.99, 63.657), (2, 0.99, 9.925), (5, 0.99, 4.032), (4, 0.90, 2.132),
-])
+@pytest.mark.parametrize(
+    ("dof", "level", "known"),
+    [
+        # Fisher and Yates' table, two-sided
+        (1, 0.95, 12.706),
+        (2, 0.95, 4.303),
+        (3, 0.95, 3.182),
+        (4, 0.95, 2.776),
+        (9, 0.95, 2.262),
+        (10, 0.95, 2.228),
+        (30, 0.95, 2.042),
+        (120, 0.95, 1.980),
+        (1, 0.99, 63.657),
+        (2, 0.99, 9.925),
+        (5, 0.99, 4.032),
+        (4, 0.90, 2.132),
+    ],
+)
 def test_t_quantile_against_the_printed_table(dof: int, level: float, known: float) -> None:
     assert t_quantile(dof, level=level) == pytest.approx(known, abs=6e-4)
 

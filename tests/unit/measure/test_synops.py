@@ -18,7 +18,9 @@ def _counters(**columns: list[int]) -> np.ndarray:
 
 def _trace(**layers: np.ndarray) -> BatchTrace:
     return BatchTrace(
-        output_counts=np.zeros((2, 10), np.int64), output_potentials=np.zeros((2, 10), np.int16), counters=layers,
+        output_counts=np.zeros((2, 10), np.int64),
+        output_potentials=np.zeros((2, 10), np.int16),
+        counters=layers,
     )
 
 
@@ -30,9 +32,14 @@ def test_means_by_hand() -> None:
     metrics = count_activity(trace, method="bptt", seed=1)
     found = {(m.name, m.layer): m.value for m in metrics}
     assert found == {
-        ("synops_per_sample", None): 215.0, ("spikes_per_sample", None): 8.0, ("saturated_per_sample", None): 2.5,
-        ("dropped_per_sample", None): 1.5, ("synops_per_sample", "conv1"): 200.0, ("synops_per_sample", "fc"): 15.0,
-        ("spikes_per_sample", "conv1"): 6.5, ("spikes_per_sample", "fc"): 1.5,
+        ("synops_per_sample", None): 215.0,
+        ("spikes_per_sample", None): 8.0,
+        ("saturated_per_sample", None): 2.5,
+        ("dropped_per_sample", None): 1.5,
+        ("synops_per_sample", "conv1"): 200.0,
+        ("synops_per_sample", "fc"): 15.0,
+        ("spikes_per_sample", "conv1"): 6.5,
+        ("spikes_per_sample", "fc"): 1.5,
     }
     assert {(m.n, m.how, m.where, m.method, m.seed) for m in metrics} == {(2, "counted", "chip", "bptt", 1)}
     assert trace.total("synops") / 2 == found["synops_per_sample", None]

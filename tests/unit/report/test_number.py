@@ -7,24 +7,46 @@ from chiploop.report.number import count, count_cell, percent, real, seconds, se
 from chiploop.report.table import Cell
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0.0, "0.0"), (-0.0001, "0.0"), (0.0001, "0.0"), (-0.01, "−1.0"), (0.01, "+1.0"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.0"),
+        (-0.0001, "0.0"),
+        (0.0001, "0.0"),
+        (-0.01, "−1.0"),
+        (0.01, "+1.0"),
+    ],
+)
 def test_signed_percentages_have_no_minus_zero(value: float, text: str) -> None:
     assert percent(value, signed=True) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0, "0"), (7, "7"), (12_345, "12,345"), (99.96, "100"), (1234.4, "1,234"), (0.001234, "0.00123"),
-    (-3.14159, "−3.14"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (12_345, "12,345"),
+        (99.96, "100"),
+        (1234.4, "1,234"),
+        (0.001234, "0.00123"),
+        (-3.14159, "−3.14"),
+    ],
+)
 def test_counts(value: float, text: str) -> None:
     assert count(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [
-    (0.0005, "0.5 ms"), (1, "1 s"), (59.94, "59.9 s"), (60, "1.0 min"), (3600, "1.0 h"),
-])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0005, "0.5 ms"),
+        (1, "1 s"),
+        (59.94, "59.9 s"),
+        (60, "1.0 min"),
+        (3600, "1.0 h"),
+    ],
+)
 def test_durations(value: float, text: str) -> None:
     assert seconds(value) == text
 

@@ -22,7 +22,8 @@ def test_rows_follow_the_record_and_columns_the_datas_way() -> None:
     table = results_table([record])
     assert [column.title for column in table.columns][1:3] == ["Software", "Chip"]
     assert [[cell.text for cell in row.cells[:4]] for row in table.rows] == [
-        ["zeta", "–", "50.0", "–"], ["alpha", "75.0", "–", "–"],
+        ["zeta", "–", "50.0", "–"],
+        ["alpha", "75.0", "–", "–"],
     ]
 
 
@@ -31,8 +32,10 @@ def test_the_papers_numbers_stand_below_ours_as_quoted() -> None:
     quoted = {row.cells[0].text: [cell.text for cell in row.cells[1:6]] for row in table.rows if row.quoted}
     # Liu et al. 2024, Table 1, digit by digit; the gap is the difference of the two printed values
     assert quoted == {
-        "cnn": ["97.39", "–", "96.89", "91.75", "−5.64"], "cnn-qat": ["95.98", "–", "93.33", "92.15", "−3.83"],
-        "bptt": ["97.56", "–", "–", "95.24", "−2.32"], "cil-bptt": ["96.66", "–", "–", "95.71", "−0.95"],
+        "cnn": ["97.39", "–", "96.89", "91.75", "−5.64"],
+        "cnn-qat": ["95.98", "–", "93.33", "92.15", "−3.83"],
+        "bptt": ["97.56", "–", "–", "95.24", "−2.32"],
+        "cil-bptt": ["96.66", "–", "–", "95.71", "−0.95"],
     }
     assert all(row.cells[0].detail == "(paper, quoted)" for row in table.rows if row.quoted)
     names = [row.cells[0].text for row in table.rows if not row.quoted]

@@ -80,12 +80,22 @@ def test_missing_values_leave_gaps_and_do_not_fail(one: RunRecord) -> None:
         Figure(kind="layer-correlation", method="x", data={"layers": ["a", "b"], "correlation": [None, 0.5]}),
         Figure(kind="rates", method="x", data={"layers": ["a", "b"], "spikes_per_sample": [0.0, 0.0]}),
         Figure(kind="learning-curve", method="x", data={"epoch": [], "train_loss": [], "validation": {}}),
-        Figure(kind="raster", method="x", data={
-            side: {"t_us": [], "address": [], "polarity": []} for side in ("input", "output")
-        }),
-        Figure(kind="quantisation", method="x", data={
-            "layers": ["a"], "scale": [0.5], "snr_db": [None], "clipped": [0], "zeroed": [1],
-        }),
+        Figure(
+            kind="raster",
+            method="x",
+            data={side: {"t_us": [], "address": [], "polarity": []} for side in ("input", "output")},
+        ),
+        Figure(
+            kind="quantisation",
+            method="x",
+            data={
+                "layers": ["a"],
+                "scale": [0.5],
+                "snr_db": [None],
+                "clipped": [0],
+                "zeroed": [1],
+            },
+        ),
     )
     bare = one.model_copy(update={"figures": figures, "metrics": ()})
     for name, section in sections():

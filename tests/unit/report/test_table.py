@@ -27,7 +27,12 @@ def test_text_lines_up() -> None:
 
 def test_markdown_escapes_and_marks_quoted_rows() -> None:
     assert TABLE.to_markdown().splitlines() == [
-        "| Method | Chip (%) |", "|:---|---:|", "| bptt | 95.0 [92.1, 97.0] |", "| *a\\|b* | – |", "", "One seed.",
+        "| Method | Chip (%) |",
+        "|:---|---:|",
+        "| bptt | 95.0 [92.1, 97.0] |",
+        "| *a\\|b* | – |",
+        "",
+        "One seed.",
     ]
 
 
