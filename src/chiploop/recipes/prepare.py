@@ -15,6 +15,9 @@ from chiploop.errors import RecipeError
 from chiploop.learn.batch import Samples
 from chiploop.recipes.recipe import Data, Recipe
 
+NUMBERED_ALIKE = frozenset({"nmnist", "nmnist_sim"})
+"""Data sets whose keys are the numbers of MNIST's images. mnist5k holds some of those, under numbers of its own."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Parts:
@@ -41,6 +44,7 @@ def prepare(recipe: Recipe, root: Path | None, *, seed: int) -> Parts:
         train, validation, test = (taken[part] for part in split_indices(whole.labels[taken], sizes, seed=seed))
         parts = samples(whole, train), samples(whole, validation), samples(whole, test)
     else:
+        _require_same_keys("data", data.dataset, data.tested_on.dataset)
         tested = open_dataset(data.tested_on.dataset, data.tested_on.split, root)
         test = _subset(tested, data.tested_on.n, seed)
         hidden = [tested.keys[i] for i in test]
@@ -61,10 +65,21 @@ def _pretraining(
 ) -> Samples | None:
     if data.pretrain is None:
         return None
+    source, tested_on = data.pretrain, data.tested_on
+    for name in (data.dataset, *(() if tested_on is None else (tested_on.dataset,))):
+        _require_same_keys("data.pretrain", source.dataset, name)
     hidden = [part.dataset.keys[i] for part in parts[1:] for i in part.indices]
-    source = data.pretrain
     whole = open_dataset(source.dataset, source.split, root, n=source.n, exclude=hidden)
     return Samples.of(whole, np.arange(len(whole)), n_windows)
+
+
+def _require_same_keys(table: str, name: str, held_out: str) -> None:
+    """Raise RecipeError unless the keys of held-out recordings say what to leave out of another data set."""
+    if name != held_out and not {name, held_out} <= NUMBERED_ALIKE:
+        raise RecipeError(
+            f"{table}.dataset = {name!r} beside recordings of {held_out!r}: their keys do not name the same images, so "
+            f"test images could not be kept out of training; use two of {', '.join(sorted(NUMBERED_ALIKE))}"
+        )
 
 
 def open_dataset(
