@@ -53,7 +53,6 @@ class CIL:
             outputs=run.totals.detach(),
             chip_seconds=seen.seconds,
             synops=seen.synops,
-            lost=seen.lost,
         )
 
     def _run(self, network: Network, batch: Batch, observed: Observations) -> Run:

@@ -16,6 +16,7 @@ from chiploop.chip.compile import with_weights
 from chiploop.chip.device import Device, Monitor
 from chiploop.chip.profile import ChipProfile
 from chiploop.chip.program import Program
+from chiploop.errors import DeviceError
 from chiploop.learn.batch import Batch
 from chiploop.learn.plan import InjectionPlan
 from chiploop.network.network import Grid, Network
@@ -32,7 +33,6 @@ class Seen:
     observations: Observations
     seconds: float = 0.0
     synops: int = 0
-    lost: int = 0
 
 
 class Executor(Protocol):
@@ -104,15 +104,16 @@ class DeviceExecutor:
         edges = batch.edges_us if clocked else (batch.edges_us[0], batch.edges_us[-1])
         monitor = Monitor(counts=names, potentials=names if plan.v and clocked else (), window_edges_us=edges)
         trace = self.device.run_batch(batch.events, monitor=monitor)
+        lost = int(trace.lost.sum())
+        if lost:
+            raise DeviceError(f"{lost} spikes did not fit the counts of their windows: the network runs away; lower lr")
         counts = {name: _to_torch(trace.counts[name], network, name) for name in names}
         v = {}
         if plan.v and clocked:
             v = {n: _to_torch(trace.potentials[n], network, n).mul_(self.scales[n]) for n in names}
         seconds = time.perf_counter() - begin
         observations = Observations(counts=counts, v=v)
-        return Seen(
-            observations=observations, seconds=seconds, synops=trace.total("synops"), lost=int(trace.lost.sum())
-        )
+        return Seen(observations=observations, seconds=seconds, synops=trace.total("synops"))
 
 
 def choose_grids(network: Network, scheme: IntScheme) -> dict[str, Grid]:

@@ -47,7 +47,6 @@ class StepResult:
     outputs: Tensor
     chip_seconds: float = 0.0
     synops: int = 0
-    lost: int = 0
 
 
 class Method(Protocol):

@@ -45,13 +45,17 @@ def software_answers(
     samples: Samples,
     model: Literal["frame", "windows"],
     *,
+    whole_counts: bool = False,
     batch_size: int = 64,
     progress: Progress = _ignore,
 ) -> Answers:
     """Run the network in torch, as the analogue or the clock-driven spiking model."""
     counts, potentials, rates = [], [], {layer.name: 0.0 for layer in network.spec.spiking}
     for batch in samples.ordered(batch_size):
-        run = run_windows(network, batch.x) if model == "windows" else run_frame(network, batch.x.sum(0))
+        if model == "windows":
+            run = run_windows(network, batch.x)
+        else:
+            run = run_frame(network, batch.x.sum(0), whole_counts=whole_counts)
         counts.append(run.totals.double().numpy())
         if run.v:
             potentials.append(run.v[run.output][-1].flatten(1).double().numpy())

@@ -48,9 +48,11 @@ def deploy(recipe: Recipe, trained: Trained, parts: Parts, *, progress: Progress
     program = compile_program(quant, read_profile(recipe.chip.profile), spikes_per_update=recipe.chip.spikes_per_update)
     test = parts.test
     model = trained.model
+    whole = recipe.learn[trained.name].whole_counts
+    networks: dict[Where, Network] = {"software": Network(trained.spec), "int-sync": Network(dequantize(quant))}
     answers: dict[Where, Answers] = {
-        "software": software_answers(Network(trained.spec), test, model, progress=progress),
-        "int-sync": software_answers(Network(dequantize(quant)), test, model, progress=progress),
+        where: software_answers(network, test, model, whole_counts=whole, progress=progress)
+        for where, network in networks.items()
     }
     if model == "frame":
         answers["accelerator"] = _accelerator_answers(recipe, program, parts, progress)

@@ -152,7 +152,7 @@ def _fit(
             train,
             _fit_options(recipe, row),
             seed=derived_seed(seed, "fit", name) % (1 << 31),
-            score=lambda net: validation_accuracy(recipe, net, method, parts.validation),
+            score=lambda net: validation_accuracy(recipe, row, net, method, parts.validation),
             identity=_identity(recipe, name, network, seed, train),
             checkpoint=folder / f"{name}.checkpoint.safetensors",
             progress=progress,
@@ -160,10 +160,10 @@ def _fit(
     return result, method
 
 
-def validation_accuracy(recipe: Recipe, network: Network, method: Method, validation: Samples) -> float:
+def validation_accuracy(recipe: Recipe, row: Learn, network: Network, method: Method, validation: Samples) -> float:
     """Return the accuracy on validation recordings where the method's counts: in software or on the chip."""
     if method.place == "software":
-        answers = software_answers(network, validation, method.model)
+        answers = software_answers(network, validation, method.model, whole_counts=row.whole_counts)
     else:
         with open_device(recipe.chip) as device:
             executor_on(device, recipe).load(network)
