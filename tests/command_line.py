@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -51,8 +52,13 @@ def start(*arguments: object, folder: Path, **options: Any) -> subprocess.Popen[
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        **options,
+        # A shell that starts the tests in the background has them ignore Ctrl-C, and a command inherits that.
+        **{"preexec_fn": _listen_to_ctrl_c, **options},
     )
+
+
+def _listen_to_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def finish(process: subprocess.Popen[str]) -> Outcome:
