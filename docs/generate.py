@@ -1,15 +1,18 @@
 """Write the generated parts of README.md and docs/ anew: results and figure from records, commands from their help.
 
-    python docs/generate.py [--records FOLDER] [--check | --check-results]
+    python docs/generate.py [--records FOLDER] [--check | --check-results] [--publish RUNS]
 
 With `--check` nothing is written, and the exit code says whether anything would change; `--check-results` leaves out
-the commands, whose help is laid out differently from release to release of the parser.
+the commands, whose help is laid out differently from release to release of the parser. With `--publish`, the records
+below a folder of runs are first copied to the records that the results are made from.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +21,7 @@ from pathlib import Path
 
 from chiploop.errors import DataError
 from chiploop.measure.aggregate import split_experiments
-from chiploop.measure.record import RunRecord, read_records
+from chiploop.measure.record import RunRecord, read_records, without_folders, write_record
 from chiploop.report import results_table, update_readme
 from chiploop.report.results import Results
 from chiploop.report.sections.summary import overview
@@ -29,20 +32,22 @@ FIGURE_BEGIN, FIGURE_END = "<!-- chiploop:figure:begin -->", "<!-- chiploop:figu
 COLUMNS = 100
 
 
-def comparable(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return the records of the one experiment there is; several cannot share the README's one table."""
-    groups = split_experiments(records)
-    if len(groups) != 1:
-        names = "; ".join(", ".join(sorted({record.name for record in group})) for group in groups)
-        raise DataError(f"the README shows one experiment, the records hold {len(groups)} ({names}): give those of one")
-    return list(groups[0])
+def experiments(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
+    """Return the records by experiment; the one with the most methods comes first, with figure and paper's rows."""
+    groups = [list(group) for group in split_experiments(records)]
+    return sorted(groups, key=lambda group: (-len(Results.of(group).methods), group[0].name))
 
 
 def write_results(root: Path, records: Sequence[RunRecord]) -> None:
-    """Write README's table and its figure from the records of one experiment."""
-    group = comparable(records)
-    update_readme(root / README, results_table(group))
-    plot = overview(Results.of(group), name=FIGURE.stem)
+    """Write README's tables, one an experiment, and its figure, that of the largest."""
+    groups = experiments(records)
+    parts = []
+    for number, group in enumerate(groups):
+        if len(groups) > 1:
+            parts.append(f"**{group[0].name}.** {group[0].recipe.get('notes', '')}".rstrip())
+        parts.append(results_table(group, quote=number == 0).to_markdown())
+    update_readme(root / README, "\n\n".join(parts))
+    plot = overview(Results.of(groups[0]), name=FIGURE.stem)
     (root / FIGURE).parent.mkdir(parents=True, exist_ok=True)
     (root / FIGURE).write_text(plot.svg, encoding="utf-8")
     text = (root / README).read_text(encoding="utf-8")
@@ -52,6 +57,22 @@ def write_results(root: Path, records: Sequence[RunRecord]) -> None:
         raise DataError(f"{README} must hold the lines {FIGURE_BEGIN} and {FIGURE_END}, in this order")
     image = f"![{plot.alt}]({FIGURE.as_posix()})"
     (root / README).write_text(f"{before}{FIGURE_BEGIN}\n{image}\n{FIGURE_END}{after}", encoding="utf-8")
+
+
+def publish(runs: Path, records: Path) -> None:
+    """Copy the newest record of every seed below a folder of runs, without rasters and without a machine's folders.
+
+    A raster holds a recording's events, and data sets have licences of their own.
+    """
+    newest = {(record.name, record.seed): record for record in read_records(runs)}
+    for (name, seed), record in newest.items():
+        folder = records / name / f"seed-{seed}"
+        if folder.exists():
+            shutil.rmtree(folder)
+        kept = tuple(figure for figure in record.figures if figure.kind != "raster")
+        command = shlex.join(without_folders(word) for word in shlex.split(record.command))
+        path = write_record(folder, record.model_copy(update={"figures": kept, "command": command}))
+        print(f"published: {path}")
 
 
 def command_names() -> list[str]:
@@ -109,7 +130,10 @@ def main() -> int:
     parser.add_argument("--records", type=Path, default=ROOT / "docs" / "records")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--check-results", action="store_true")
+    parser.add_argument("--publish", type=Path, action="append", default=[], metavar="RUNS")
     given = parser.parse_args()
+    for runs in given.publish:
+        publish(runs, given.records)
     checking = given.check or given.check_results
     before = generated(ROOT)
     with tempfile.TemporaryDirectory() as folder:

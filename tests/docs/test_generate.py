@@ -11,9 +11,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from chiploop.errors import DataError
 from chiploop.measure.aggregate import aggregate
-from chiploop.measure.record import RunRecord, write_record
+from chiploop.measure.record import RunRecord, read_records, write_record
 from chiploop.report.table import BEGIN, END
 from doc_pages import ROOT
 from record_store import make_record
@@ -76,10 +75,23 @@ def test_writing_again_changes_nothing(generate: ModuleType, clone: Path, record
     assert generate.generated(clone) == once
 
 
-def test_two_experiments_do_not_share_a_table(generate: ModuleType, clone: Path, records: list[RunRecord]) -> None:
+def test_two_experiments_have_a_table_each(generate: ModuleType, clone: Path, records: list[RunRecord]) -> None:
     other = records[0].model_copy(update={"id": "other", "recipe": {"name": "other", "seed": 0, "data": {"n": 1}}})
-    with pytest.raises(DataError, match="one experiment"):
-        generate.write_results(clone, [*records, other])
+    generate.write_results(clone, [*records, other])
+    results = (clone / "README.md").read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
+    assert results.count("|:---|") == 2
+    assert "**other.**" in results
+    assert results.count("1 seed") + results.count("seed 0") >= 1
+
+
+def test_published_records_hold_no_recordings(generate: ModuleType, records: list[RunRecord], tmp_path: Path) -> None:
+    for record in records:
+        write_record(tmp_path / "runs" / f"seed-{record.seed}", record)
+    generate.publish(tmp_path / "runs", tmp_path / "published")
+    published = read_records(tmp_path / "published")
+    assert [(record.seed, record.metrics) for record in published] == [(r.seed, r.metrics) for r in records]
+    assert any(figure.kind == "raster" for record in records for figure in record.figures)
+    assert not any(figure.kind == "raster" for record in published for figure in record.figures)
 
 
 def test_without_records_the_readme_stays(generate: ModuleType, clone: Path, tmp_path: Path) -> None:

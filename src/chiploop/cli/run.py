@@ -81,20 +81,14 @@ def _run(
     with View(quiet=quiet, names=recipe.learn, seeds=seeds) as view:
         view.line(f"[bold]{recipe.name}[/] into {folder}")
         view.stage("starting")
-        from chiploop.measure.record import read_records
+        from chiploop.measure.record import read_records, without_folders
         from chiploop.recipes.run import run_recipe  # imports torch, which takes a while
         from chiploop.report import render
 
-        command = shlex.join(["chiploop", *map(_without_folders, sys.argv[1:])])
+        command = shlex.join(["chiploop", *map(without_folders, sys.argv[1:])])
         records = run_recipe(recipe, root=data, out=folder, seeds=seeds, command=command, watcher=view)
         view.stage("report")
         return records, render(read_records(folder), folder)
-
-
-def _without_folders(argument: str) -> str:
-    """Return an argument with an absolute path cut to its last name: a record is no place for a machine's folders."""
-    key, sign, value = argument.rpartition("=")
-    return f"{key}{sign}{Path(value).name}" if Path(value).is_absolute() else argument
 
 
 def _result(recipe: Recipe, folder: Path, records: list[RunRecord], written: Written, seconds: float) -> dict[str, Any]:

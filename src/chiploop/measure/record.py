@@ -177,6 +177,16 @@ def new_record(
     )
 
 
+def without_folders(argument: str) -> str:
+    """Return a command's argument with an absolute path cut to its last name: a record names no machine's folders.
+
+    >>> without_folders("/home/ada/data"), without_folders("--out=/tmp/run"), without_folders("seed=1")
+    ('data', '--out=run', 'seed=1')
+    """
+    key, sign, value = argument.rpartition("=")
+    return f"{key}{sign}{Path(value).name}" if Path(value).is_absolute() else argument
+
+
 def read_host() -> Host:
     """Return the processor's model and the cores this process may use."""
     cpu = ""

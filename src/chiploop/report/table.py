@@ -99,21 +99,22 @@ def row(*texts: str | Cell, quoted: bool = False) -> Row:
     return Row(tuple(text if isinstance(text, Cell) else Cell(text) for text in texts), quoted=quoted)
 
 
-def update_readme(path: Path, table: Table) -> bool:
-    """Write the table as Markdown between the file's markers; return whether the file changed.
+def update_readme(path: Path, content: Table | str) -> bool:
+    """Write a table (or finished Markdown) between the file's markers; return whether the file changed.
 
     Raises DataError unless both markers stand in the file exactly once and in order; nothing is written then.
     """
     try:
-        content = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise DataError(f"cannot read {path}: {error}") from error
-    if content.count(BEGIN) != 1 or content.count(END) != 1 or content.index(BEGIN) > content.index(END):
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise DataError(f"{path} must hold the lines {BEGIN} and {END} once each, in this order")
-    before, _, rest = content.partition(BEGIN)
+    before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    updated = f"{before}{BEGIN}\n{table.to_markdown()}\n{END}{after}"
-    if updated == content:
+    markdown = content if isinstance(content, str) else content.to_markdown()
+    updated = f"{before}{BEGIN}\n{markdown}\n{END}{after}"
+    if updated == text:
         return False
     atomic.write_text(path, updated)
     return True
