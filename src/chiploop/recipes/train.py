@@ -38,6 +38,9 @@ from chiploop.rng import derived_seed, stream
 from chiploop.spec.graph import NetworkSpec, NeuronSpec
 from chiploop.spec.notation import parse_notation
 
+TRAINING_VERSION = 1
+"""Raised when a change of the code changes what training gives, so that old checkpoints are not taken up."""
+
 CALIBRATION_SAMPLES = 256
 """Training recordings that thresholds are balanced, networks normalised and accelerators calibrated on."""
 
@@ -153,7 +156,7 @@ def _fit(
             _fit_options(recipe, row),
             seed=derived_seed(seed, "fit", name) % (1 << 31),
             score=lambda net: validation_accuracy(recipe, row, net, method, parts.validation),
-            identity=_identity(recipe, name, network, seed, train),
+            identity=_identity(recipe, name, network, seed, train, parts.validation),
             checkpoint=folder / f"{name}.checkpoint.safetensors",
             progress=progress,
         )
@@ -213,10 +216,18 @@ def _start(warm_start: str, done: Mapping[str, Trained]) -> NetworkSpec:
     return tree.read(Path(warm_start), NetworkSpec)
 
 
-def _identity(recipe: Recipe, name: str, network: Network, seed: int, train: Samples) -> str:
-    """Name what is trained: the same name and the same code give the same bits."""
+def _identity(recipe: Recipe, name: str, network: Network, seed: int, train: Samples, validation: Samples) -> str:
+    """Name what is trained and on what it is selected: the same name gives the same bits."""
     parts = recipe.model_dump(mode="json", include={"network", "encode", "quantize", "chip", "augment", "threads"})
     row = recipe.learn[name].model_dump(mode="json")
     start = network.to_spec().digest
-    data = [train.dataset.name, len(train), digest(np.asarray(train.indices)), math.prod(train.dataset.shape)]
-    return digest([parts, row, start, seed, data])
+    data = [_data_identity(part) for part in (train, validation)]
+    return digest([TRAINING_VERSION, parts, row, recipe.measure.ties, start, seed, data])
+
+
+def _data_identity(samples: Samples) -> list[str | int]:
+    """Name a part by its recordings; a simulated one by its camera, too."""
+    dataset = samples.dataset
+    keys = digest([str(dataset.keys[i]) for i in samples.indices])
+    camera = getattr(dataset, "camera", None)
+    return [dataset.name, keys, math.prod(dataset.shape), dataset.duration_us, "" if camera is None else digest(camera)]
