@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from chiploop.errors import RecipeError
+from chiploop.events import Events, SensorShape
+from chiploop.events.io import write_events
 from chiploop.learn.batch import Samples
 from chiploop.recipes.prepare import prepare
 from chiploop.recipes.recipe import read_recipe
@@ -40,3 +42,20 @@ def test_pretraining_sees_no_image_behind_validation_or_test(seed: int, data_roo
     assert not train & validation
     assert not (train | validation) & test
     assert not keys(parts.pretrain) & (validation | test)
+
+
+def test_the_official_split_trains_on_one_folder_and_tests_on_the_other(tmp_path: Path) -> None:
+    some = Events.from_columns([1], [0], [2], [3], SensorShape(2, 34, 34))
+    for folder, digit, number in (*(("Train", n % 2, n) for n in range(1, 21)), ("Test", 0, 1), ("Test", 1, 2)):
+        path = tmp_path / "N-MNIST" / folder / str(digit) / f"{number:05d}.bin"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_events(path, some, format="nmnist")
+    changes = ["data.tested_on.dataset=nmnist", "data.tested_on.split=test", "data.validation=0.2"]
+    parts = prepare(read_recipe("nmnist-table1", changes), tmp_path, seed=0)
+    assert keys(parts.test) == {"test-00001", "test-00002"}
+    assert keys(parts.train) | keys(parts.validation) == set(range(1, 21))  # the same numbers, other images
+
+
+def test_more_recordings_than_there_are_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"n = 700, but shapes.* has 600 recordings"):
+        prepare(read_recipe("demo", ["data.dataset=shapes", "data.split=train", "data.n=700"]), tmp_path, seed=0)

@@ -6,6 +6,7 @@ using saccades. Frontiers in Neuroscience 9:437, 2015. Licence of the data: CC B
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from chiploop.events.codecs.nmnist import SHAPE, decode_nmnist
 from chiploop.events.types import SensorShape
 
 FOLDERS = {"train": "Train", "test": "Test"}
+TEST_KEY = "test-"
 DIGITS = 10
 DURATION_US = 320_000
 """Recordings end at 297..315 ms; a common end lets them share windows."""
@@ -26,12 +28,15 @@ DURATION_US = 320_000
 
 @dataclass(frozen=True, eq=False)
 class NMNIST:
-    """Recordings of one split in the order of their numbers; the key is the number of the MNIST image behind it."""
+    """Recordings of one split in the order of their numbers; the key says which MNIST image is behind it.
+
+    It is the image's number in the training split, "test-<number>" in the test split.
+    """
 
     folder: Path
     files: tuple[Path, ...]
     labels: NDArray[np.int64]
-    keys: tuple[int, ...]
+    keys: tuple[int | str, ...]
     name: str = "nmnist"
     n_classes: int = DIGITS
     shape: SensorShape = SHAPE
@@ -51,11 +56,31 @@ class NMNIST:
         return Sample(events, int(self.labels[index]), self.keys[index])
 
 
-@DATASETS.register("nmnist")
-def open_nmnist(root: Path | str | None = None, *, split: str = "train") -> NMNIST:
-    """List the recordings of a split under root/N-MNIST, as many as are there.
+def numbers_left_out(exclude: Collection[int | str], split: str) -> set[int]:
+    """Return the numbers of one split's images that the keys in `exclude` stand for.
 
-    Raises MissingDataError when there is none.
+    A key is a number for the training split and "test-<number>" for the test split, whose images are others. A bare
+    number counts in both: too much left out does no harm.
+
+    >>> sorted(numbers_left_out([7, "test-00003"], "test")), numbers_left_out([7, "test-00003"], "train")
+    ([3, 7], {7})
+    """
+    of_test = {int(key.removeprefix(TEST_KEY)) for key in exclude if isinstance(key, str)}
+    bare = {int(key) for key in exclude if not isinstance(key, str)}
+    return bare | of_test if split == "test" else bare
+
+
+@DATASETS.register("nmnist")
+def open_nmnist(
+    root: Path | str | None = None,
+    *,
+    split: str = "train",
+    n: int | None = None,
+    exclude: Collection[int | str] = (),
+) -> NMNIST:
+    """List the recordings of a split under root/N-MNIST: all that are there, or the first `n`, less those excluded.
+
+    Raises MissingDataError when there is none, DataError when there are fewer than `n`.
     """
     require_split(split, tuple(FOLDERS), "N-MNIST")
     folder = resolve_root(root) / "N-MNIST" / FOLDERS[split]
@@ -68,5 +93,10 @@ def open_nmnist(root: Path | str | None = None, *, split: str = "train") -> NMNI
             f"al. 2015) as Train.zip and Test.zip: unpack {FOLDERS[split]}.zip into {folder.parent}, or name another "
             f"root with --data or {DATA_VARIABLE}."
         )
-    labels = np.array([digit for _, digit, _ in found], np.int64)
-    return NMNIST(folder, tuple(path for _, _, path in found), labels, tuple(number for number, _, _ in found))
+    barred = numbers_left_out(exclude, split)
+    kept = [entry for entry in found if entry[0] not in barred][:n]
+    if not kept or (n is not None and len(kept) < n):
+        raise DataError(f"N-MNIST: {n or 'some'} recordings are asked for, {folder} has {len(kept)} after exclusion")
+    labels = np.array([digit for _, digit, _ in kept], np.int64)
+    keys = tuple(f"{TEST_KEY}{number:05d}" if split == "test" else number for number, _, _ in kept)
+    return NMNIST(folder, tuple(path for _, _, path in kept), labels, keys)

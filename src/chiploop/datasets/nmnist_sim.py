@@ -7,6 +7,7 @@ from pathlib import Path
 
 from chiploop.datasets.base import DATASETS
 from chiploop.datasets.mnist import DIGITS, open_mnist
+from chiploop.datasets.nmnist import numbers_left_out
 from chiploop.datasets.simulated import Progress, SimulatedDataset
 from chiploop.encode.saccade import SaccadeCamera
 from chiploop.errors import DataError
@@ -18,7 +19,7 @@ def open_nmnist_sim(
     *,
     split: str = "train",
     n: int = 10_000,
-    exclude: Collection[int] = (),
+    exclude: Collection[int | str] = (),
     camera: SaccadeCamera | None = None,
     seed: int = 0,
     cache: bool = True,
@@ -29,7 +30,7 @@ def open_nmnist_sim(
     Exclude the images behind the recordings that are to test a network: `open_nmnist(...).keys`.
     """
     mnist = open_mnist(root, split=split)
-    barred = {int(key) for key in exclude}
+    barred = numbers_left_out(exclude, split)
     keys = [key for key in mnist.keys.tolist() if key not in barred][:n]
     if n < 1 or len(keys) < n:
         raise DataError(f"nmnist_sim: n = {n}, but MNIST's {split} split has {len(keys)} images after exclusion")

@@ -100,8 +100,8 @@ def open_dataset(
         dataset = DATASETS.get(name)(root, **options)
     except TypeError as error:
         raise RecipeError(
-            f"data set {name!r} cannot leave recordings out ({error}); only simulated sets can be trained on beside a "
-            "test set"
+            f"data set {name!r} cannot leave recordings out ({error}); only N-MNIST and its simulation can be "
+            "trained on beside a test set of their own"
         ) from error
     if not isinstance(dataset, Dataset):
         raise RecipeError(
@@ -111,6 +111,10 @@ def open_dataset(
 
 
 def _subset(dataset: Dataset, n: int | None, seed: int) -> NDArray[np.int64]:
-    if n is None or n >= len(dataset):
+    if n is None or n == len(dataset):
         return np.arange(len(dataset))
+    if n > len(dataset):
+        raise RecipeError(
+            f"data: n = {n}, but {dataset.name} has {len(dataset)} recordings; leave n out to take them all"
+        )
     return split_indices(dataset.labels, [n], seed=seed)[0]
