@@ -180,7 +180,7 @@ def new_record(
 def without_folders(argument: str) -> str:
     """Return a command's argument with an absolute path cut to its last name: a record names no machine's folders.
 
-    >>> without_folders("/home/ada/data"), without_folders("--out=/tmp/run"), without_folders("seed=1")
+    >>> without_folders("/folder/data"), without_folders("--out=/folder/run"), without_folders("seed=1")
     ('data', '--out=run', 'seed=1')
     """
     key, sign, value = argument.rpartition("=")
