@@ -23,7 +23,7 @@ import numpy as np
 
 from chiploop import tree
 from chiploop.chip.oracle import OracleDevice
-from chiploop.chip.program import STATE_MAX, STATE_MIN, CoreConfig, Program
+from chiploop.chip.program import STATE_MAX, STATE_MIN, CoreConfig, Program, Target
 from chiploop.chip.virtual import VirtualDevice
 from chiploop.datasets.locate import resolve_root
 from chiploop.datasets.mnist5k import open_mnist5k
@@ -90,10 +90,10 @@ def _sent(cores: list[CoreConfig], recordings: Sequence[Events]) -> list[int]:
 def _chain(cores: Sequence[CoreConfig]) -> Program:
     last = cores[-1].core
     wired = (
-        dataclasses.replace(c, targets=() if c.core == last else (n.core,))
+        dataclasses.replace(c, targets=() if c.core == last else (Target(n.core),))
         for c, n in zip(cores, [*cores[1:], cores[-1]], strict=True)
     )
-    return Program(profile_hash="", quant_hash="", cores=tuple(wired), input_core=cores[0].core, outputs=(last,))
+    return Program(profile_hash="", quant_hash="", cores=tuple(wired), input_shape=cores[0].in_shape, inputs=(Target(cores[0].core),), outputs=(last,))
 
 
 class Taken(NamedTuple):

@@ -105,23 +105,70 @@ Core::Core(const CoreConfig& given, Isa isa) : config(given) {
   most_hits = std::size_t{most_rows} * most_columns * blocks;
 
   const std::size_t n = config.in.channels * weight_plane_bytes(config);
-  std::int8_t lowest = 0, highest = 0;
+  std::int32_t lowest = 0, highest = 0;
   for (std::size_t i = 0; i < n; ++i) {
-    lowest = std::min(lowest, config.weight[i]);
-    highest = std::max(highest, config.weight[i]);
+    lowest = std::min<std::int32_t>(lowest, config.weight[i]);
+    highest = std::max<std::int32_t>(highest, config.weight[i]);
   }
+  std::int32_t smallest = config.threshold, largest = config.threshold;
+  take_thresholds(smallest, largest);
+  take_bias(lowest, highest);
   // With V < theta before an update, V + w < theta + w_max. Where w_max <= theta that is less than 2 theta: one spike
   // at most is due, and after it V < theta again. A reset to zero restores V < theta whatever the weight.
-  const bool one_is_enough = config.reset == Reset::zero || highest <= config.threshold;
+  const bool one_is_enough = config.reset == Reset::zero || highest <= smallest;
   multiple = !one_is_enough && config.spikes_per_update == SpikesPerUpdate::all;
   const bool surplus_grows = !one_is_enough && config.spikes_per_update == SpikesPerUpdate::one;
-  saturates = surplus_grows || config.threshold - 1 + highest > kStateMax || config.floor + lowest < kStateMin;
+  saturates = surplus_grows || largest - 1 + highest > kStateMax || config.floor + lowest < kStateMin;
 
-  config.weight = nullptr;  // the caller's array; copied above
-  scatter_ = isa == Isa::avx2 ? avx2_scatter(*this) : portable_scatter(*this);
+  is_general = config.wide || !config.decay.fine.empty();
+  if (is_general) {
+    flat_weights.assign(config.weight, config.weight + n);
+    fine.assign(config.decay.fine.begin(), config.decay.fine.end());
+    coarse.assign(config.decay.coarse.begin(), config.decay.coarse.end());
+    scatter_ = general_scatter(*this);
+    tick_ = general_tick(*this);
+  } else {
+    scatter_ = isa == Isa::avx2 ? avx2_scatter(*this) : portable_scatter(*this);
+    tick_ = portable_tick(*this);
+  }
+  config.weight = nullptr;  // the caller's arrays; copied above
+  config.bias = nullptr;
+  config.thresholds = nullptr;
+  config.decay = {};
 }
 
-void Core::copy_potentials(const CoreState& state, std::int16_t* to) const {
+void Core::take_thresholds(std::int32_t& smallest, std::int32_t& largest) {
+  has_map = config.thresholds != nullptr;
+  const std::size_t features = config.neurons.channels, n = config.neurons.size();
+  thresholds.assign(n, config.threshold);
+  if (!has_map) return;
+  thresholds.assign(config.thresholds, config.thresholds + n);
+  smallest = *std::min_element(thresholds.begin(), thresholds.end());
+  largest = *std::max_element(thresholds.begin(), thresholds.end());
+  below.assign(sites.size(), StateBlock{});
+  for (std::size_t block = 0; block < below.size(); ++block) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      const std::size_t f = block % blocks * kLanes + lane;
+      const bool real = f < features;
+      below[block].lane[lane] =
+          static_cast<std::int16_t>(real ? thresholds[block / blocks * features + f] - 1 : kStateMax);
+    }
+  }
+}
+
+void Core::take_bias(std::int32_t& lowest, std::int32_t& highest) {
+  has_bias = config.bias != nullptr;
+  if (!has_bias) return;
+  bias.assign(blocks, StateBlock{});
+  for (std::size_t f = 0; f < config.neurons.channels; ++f) {
+    bias[f / kLanes].lane[f % kLanes] = config.bias[f];
+    lowest = std::min<std::int32_t>(lowest, config.bias[f]);
+    highest = std::max<std::int32_t>(highest, config.bias[f]);
+  }
+}
+
+void Core::copy_potentials(const CoreState& state, std::int64_t t_us, std::int16_t* to) const {
+  if (is_general) return copy_general(*this, state, t_us, to);
   const std::size_t features = config.neurons.channels;
   for (std::size_t block = 0; block < state.v.size(); block += blocks, to += features) {
     std::memcpy(to, state.v[block].lane, features * sizeof(std::int16_t));
@@ -129,7 +176,22 @@ void Core::copy_potentials(const CoreState& state, std::int16_t* to) const {
 }
 
 CoreState Core::fresh_state() const {
-  return {std::vector<StateBlock>(sites.size()), {}, 0, std::vector<Hit>(hit_room(*this))};
+  CoreState state{std::vector<StateBlock>(is_general ? 0 : sites.size()), {}, 0, std::vector<Hit>(hit_room(*this)), {}, {}};
+  if (is_general) state.general.resize(config.neurons.size());
+  if (!fine.empty()) state.last_us.resize(std::size_t{config.neurons.height} * config.neurons.width);
+  return state;
+}
+
+void CoreState::reset() {
+  std::fill(v.begin(), v.end(), StateBlock{});
+  std::fill(general.begin(), general.end(), 0);
+  std::fill(last_us.begin(), last_us.end(), 0);
+}
+
+void Core::tick(CoreState& state, std::int64_t t_us, const Tap& tap, EventBuffer& out) const {
+  const Event edge{t_us, 0, 0, 0, 0};
+  tick_({*this, state, {&edge, 1}, tap, out});
+  state.counters.clocked += static_cast<std::int64_t>(config.neurons.size());
 }
 
 void Core::run(CoreState& state, std::span<const Event> in, const Tap& tap, EventBuffer& out) const {
@@ -183,22 +245,26 @@ void fire_once(const Job& job, std::span<const Hit> hits) {
   job.state.counters.spikes += spikes;
 }
 
+void emit(const Job& job, const Hit& hit, std::uint32_t lane, std::int64_t spikes) {
+  const Site site = job.core.sites[hit.block()];
+  job.state.counters.spikes += spikes;
+  if (job.tap.any()) report(job, hit, lane, spikes);
+  if (site.leaves == 0) return;
+  const std::int64_t t_us = job.in[hit.event()].t_us;
+  Event* next = job.out.room(static_cast<std::size_t>(spikes));
+  std::fill_n(next, spikes, Event{t_us, static_cast<std::uint16_t>(site.channel + lane), site.y, site.x, 0});
+  job.out.commit(next + spikes);
+}
+
 void fire_many(const Job& job, std::span<const Hit> hits) {
-  const std::int32_t threshold = job.core.config.threshold;
   for (const Hit& hit : hits) {
-    const Site site = job.core.sites[hit.block()];
-    const std::int64_t t_us = job.in[hit.event()].t_us;
     for (std::uint32_t lanes = hit.lanes & kOneBitALane; lanes != 0; lanes &= lanes - 1) {
       const std::uint32_t lane = next_lane(lanes);
+      const std::int32_t threshold = job.core.threshold(hit.block(), lane);
       std::int16_t& v = job.state.v[hit.block()].lane[lane];
       const std::int32_t spikes = v / threshold;
       v = static_cast<std::int16_t>(v % threshold);
-      job.state.counters.spikes += spikes;
-      if (job.tap.any()) report(job, hit, lane, spikes);
-      if (site.leaves == 0) continue;
-      Event* next = job.out.room(static_cast<std::size_t>(spikes));
-      std::fill_n(next, spikes, Event{t_us, static_cast<std::uint16_t>(site.channel + lane), site.y, site.x, 0});
-      job.out.commit(next + spikes);
+      emit(job, hit, lane, spikes);
     }
   }
 }

@@ -3,6 +3,8 @@
 // Layout. Neurons stand as [y][x][F], features fastest and padded to blocks of 16; weights as [c][row][column][F], with
 // rows and columns ordered so that the outputs an event reaches ascend with the weights it adds. One kernel row is then
 // one contiguous run of blocks at every stride. Padding features have weight 0 and state 0 and thus never fire.
+//
+// Leaky neurons and 32-bit states take a plain scalar path (kernel_general.cc) with states of their own, [y][x][F].
 #pragma once
 
 #include <cstddef>
@@ -38,7 +40,14 @@ enum class Isa { portable, avx2 };
 // The fastest instruction set of this machine that a kernel was built for.
 Isa best_isa();
 
-// What a program says about a core; the weight is int8[C, kernel_height, kernel_width, F].
+// What a leak multiplies a state by over dt us, in 2^-31: fine[dt mod 1024] coarse[dt / 1024]; 0 past the table's end.
+struct Decay {
+  std::span<const std::int64_t> fine;
+  std::span<const std::int64_t> coarse;
+};
+
+// What a program says about a core; the weight is int8[C, kernel_height, kernel_width, F], the bias int16[F], thresholds
+// int32[y, x, F] (kDead: never fires); each of the last may be absent.
 struct CoreConfig {
   const std::int8_t* weight;
   std::uint32_t kernel_height;
@@ -52,7 +61,13 @@ struct CoreConfig {
   std::uint32_t pool;
   Shape in;
   Shape neurons;
+  const std::int16_t* bias = nullptr;
+  const std::int32_t* thresholds = nullptr;
+  Decay decay = {};
+  bool wide = false;  // 32-bit states
 };
+
+inline constexpr std::int32_t kDead = 32768;
 
 // The output rows (or columns) that an input row (or column) reaches.
 struct Reach {
@@ -80,6 +95,7 @@ struct Counters {
   std::int64_t floored = 0;
   std::int64_t dropped = 0;
   std::int64_t fifo_peak = 0;
+  std::int64_t clocked = 0;
 };
 
 // A block in which neurons fired. Kernels write one for every block they update and keep it only if a lane fired, which
@@ -93,6 +109,7 @@ struct Hit {
   std::uint32_t block() const { return static_cast<std::uint32_t>(place); }
 };
 
+class Core;
 struct Job;  // in kernel.h
 using Scatter = void (*)(const Job&);
 
@@ -102,6 +119,10 @@ struct CoreState {
   Counters counters;
   std::int64_t lost = 0;  // spikes that did not fit a count
   std::vector<Hit> hits;  // room for the kernel's list
+  std::vector<std::int32_t> general;   // potentials of the general kernel, [y][x][F]
+  std::vector<std::int64_t> last_us;   // by position: when a leaky neuron was last updated
+
+  void reset();
 };
 
 // Where spikes are reported besides the next core; null where nobody asked. Indexed by neuron, [y][x][F].
@@ -112,6 +133,9 @@ struct Tap {
   bool any() const { return counts != nullptr || totals != nullptr || spikes != nullptr; }
 };
 
+// Copies the potentials of the general kernel's states as they are at t_us, without changing them.
+void copy_general(const Core& core, const CoreState& state, std::int64_t t_us, std::int16_t* to);
+
 class Core {
  public:
   Core(const CoreConfig& config, Isa isa);
@@ -121,8 +145,23 @@ class Core {
   // Runs the events through the core in order; appends the spikes that leave to `out`.
   void run(CoreState& state, std::span<const Event> in, const Tap& tap, EventBuffer& out) const;
 
-  // Copies the potentials to an unpadded [y][x][F] map.
-  void copy_potentials(const CoreState& state, std::int16_t* to) const;
+  // Adds the bias to every neuron, as the slow clock does; appends the spikes that leave to `out`.
+  void tick(CoreState& state, std::int64_t t_us, const Tap& tap, EventBuffer& out) const;
+
+  // Copies the potentials, as they are at t_us, to an unpadded [y][x][F] map.
+  void copy_potentials(const CoreState& state, std::int64_t t_us, std::int16_t* to) const;
+
+  // Neuron positions that an event at this address reaches; each holds as many neurons as there are features.
+  std::int64_t fan_out(std::uint32_t y, std::uint32_t x) const { return std::int64_t{rows[y].count} * columns[x].count; }
+
+  // Shape of the events that leave.
+  Shape out_map() const {
+    return {config.neurons.channels, config.neurons.height >> config.pool, config.neurons.width >> config.pool};
+  }
+
+  std::int32_t threshold(std::size_t block, std::size_t lane) const {
+    return has_map ? below[block].lane[lane] + 1 : config.threshold;
+  }
 
   CoreConfig config;
   std::size_t blocks;         // blocks of one position: ceil(F / 16)
@@ -132,13 +171,26 @@ class Core {
   std::size_t most_hits;      // blocks that one event can reach
   bool saturates;             // whether any stream could drive a state out of int16
   bool multiple;              // whether one update can give more than one spike
+  bool has_bias;
+  bool has_map;               // whether thresholds differ from neuron to neuron
+  bool is_general;            // whether the states are those of the general kernel
   std::vector<WeightBlock> weights;
   std::vector<Reach> rows;     // by input y
   std::vector<Reach> columns;  // by input x
   std::vector<Site> sites;     // by block
+  std::vector<StateBlock> below;      // by block, where there is a map: each threshold less one
+  std::vector<StateBlock> bias;       // by block of one position
+  std::vector<std::int32_t> thresholds;  // of the general kernel, [y][x][F]
+  std::vector<std::int8_t> flat_weights;  // of the general kernel, as given
+  std::vector<std::int64_t> fine, coarse;  // of the leak
 
  private:
+  // Copy what the caller gave, and widen the bounds that the proofs about saturation start from.
+  void take_thresholds(std::int32_t& smallest, std::int32_t& largest);
+  void take_bias(std::int32_t& lowest, std::int32_t& highest);
+
   Scatter scatter_;
+  Scatter tick_;
 };
 
 }  // namespace chiploop

@@ -172,7 +172,7 @@ void chunks_and_windows_lose_nothing() {
   Made made = single_synapse(1, 2, 0, Reset::subtract, SpikesPerUpdate::one);
   std::vector<Core> cores;
   cores.push_back(made.build(best_isa()));
-  Chip chip(std::move(cores));
+  Chip chip(std::move(cores), {{{0, 0, 0}}, {{}}, {true}}, {1, 1, 1});
   std::vector<std::int64_t> t(3000), edges{0, 1501, 4000};
   for (std::size_t i = 0; i < t.size(); ++i) t[i] = static_cast<std::int64_t>(i);
   const std::vector<std::uint16_t> zero(3000);
@@ -183,7 +183,8 @@ void chunks_and_windows_lose_nothing() {
   watch.potentials = potentials;
   watch.counts_stride = watch.potentials_stride = 1;
   EventBuffer out;
-  const RunResult result = chip.run({t, zero, zero, zero}, edges, {&watch, 1}, out);
+  watch.outputs = &out;
+  const RunResult result = chip.run({t, zero, zero, zero, 0, 4000}, edges, {&watch, 1});
   CHECK(out.size() == 1500 && out.events()[0].t_us == 1 && out.events()[1499].t_us == 2999);
   CHECK(counts[0] == 750 && counts[1] == 750);        // 1501 events leave one behind
   CHECK(potentials[0] == 1 && potentials[1] == 0);

@@ -24,6 +24,7 @@ class EventBuffer {
  public:
   std::size_t size() const { return size_; }
   std::span<const Event> events() const { return {slots_.data(), size_}; }
+  std::span<Event> events_to_sort() { return {slots_.data(), size_}; }
   void clear() { size_ = 0; }
 
   // Returns a place for at least n more events.

@@ -14,6 +14,9 @@ namespace chiploop {
 enum class Fired { subtract, zero, later };
 
 Scatter portable_scatter(const Core& core);
+Scatter portable_tick(const Core& core);
+Scatter general_scatter(const Core& core);
+Scatter general_tick(const Core& core);
 Scatter avx2_scatter(const Core& core);
 bool has_avx2();
 
@@ -40,5 +43,8 @@ void fire_once(const Job& job, std::span<const Hit> hits);
 
 // Emits every spike that is due (V / threshold of them) and leaves the remainder.
 void fire_many(const Job& job, std::span<const Hit> hits);
+
+// Emits the spikes of one neuron, feature `lane` of a block, for the event that this hit names.
+void emit(const Job& job, const Hit& hit, std::uint32_t lane, std::int64_t spikes);
 
 }  // namespace chiploop

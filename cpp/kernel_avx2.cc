@@ -35,11 +35,11 @@ class LaneCount {
   __m256i total_;
 };
 
-template <bool kSaturates, bool kFloor, Fired kFired>
+template <bool kSaturates, bool kFloor, bool kMap, Fired kFired>
 CHIPLOOP_AVX2 void scatter(const Job& job) {
   const Core& core = job.core;
-  const __m256i below = _mm256_set1_epi16(static_cast<short>(core.config.threshold - 1));
-  const __m256i theta = _mm256_set1_epi16(static_cast<short>(core.config.threshold));
+  const __m256i one_below = _mm256_set1_epi16(static_cast<short>(core.config.threshold - 1));
+  const __m256i one_theta = _mm256_set1_epi16(static_cast<short>(core.config.threshold));
   const __m256i floor = _mm256_set1_epi16(static_cast<short>(core.config.floor));
   StateBlock* const states = job.state.v.data();
   const std::size_t blocks = core.blocks, row_blocks = core.row_blocks, weight_row = core.weight_row;
@@ -73,6 +73,11 @@ CHIPLOOP_AVX2 void scatter(const Job& job) {
           floored.add(_mm256_cmpgt_epi16(floor, v));
           v = _mm256_max_epi16(v, floor);
         }
+        __m256i below = one_below, theta = one_theta;
+        if constexpr (kMap) {
+          below = _mm256_load_si256(reinterpret_cast<const __m256i*>(core.below.data() + first + i));
+          theta = _mm256_add_epi16(below, _mm256_set1_epi16(1));  // wraps for the dead, which never fire
+        }
         const __m256i fired = _mm256_cmpgt_epi16(v, below);
         if constexpr (kFired == Fired::subtract) v = _mm256_sub_epi16(v, _mm256_and_si256(fired, theta));
         if constexpr (kFired == Fired::zero) v = _mm256_andnot_si256(fired, v);
@@ -101,11 +106,16 @@ CHIPLOOP_AVX2 void scatter(const Job& job) {
   job.state.counters.floored += floored.take();
 }
 
-template <bool kSaturates, bool kFloor>
+template <bool kSaturates, bool kFloor, bool kMap>
 Scatter by_reset(const Core& core) {
-  if (core.multiple) return scatter<kSaturates, kFloor, Fired::later>;
-  return core.config.reset == Reset::zero ? scatter<kSaturates, kFloor, Fired::zero>
-                                          : scatter<kSaturates, kFloor, Fired::subtract>;
+  if (core.multiple) return scatter<kSaturates, kFloor, kMap, Fired::later>;
+  return core.config.reset == Reset::zero ? scatter<kSaturates, kFloor, kMap, Fired::zero>
+                                          : scatter<kSaturates, kFloor, kMap, Fired::subtract>;
+}
+
+template <bool kSaturates, bool kFloor>
+Scatter by_map(const Core& core) {
+  return core.has_map ? by_reset<kSaturates, kFloor, true>(core) : by_reset<kSaturates, kFloor, false>(core);
 }
 
 }  // namespace
@@ -114,8 +124,8 @@ bool has_avx2() { return __builtin_cpu_supports("avx2") != 0; }
 
 Scatter avx2_scatter(const Core& core) {
   const bool floor = core.config.floor > INT16_MIN;
-  if (core.saturates) return floor ? by_reset<true, true>(core) : by_reset<true, false>(core);
-  return floor ? by_reset<false, true>(core) : by_reset<false, false>(core);
+  if (core.saturates) return floor ? by_map<true, true>(core) : by_map<true, false>(core);
+  return floor ? by_map<false, true>(core) : by_map<false, false>(core);
 }
 
 }  // namespace chiploop

@@ -38,12 +38,20 @@ def network_specs(draw: st.DrawFn) -> NetworkSpec:
         if isinstance(op, (Conv, Linear)):
             weight = rng.normal(size=op.weight_shape(shape)).astype(np.float32)
             neuron = draw(st.none() | neuron_specs())
-            bias = rng.normal(size=op.out_shape(shape)[0]).astype(np.float32) if draw(st.booleans()) else None
+            if neuron is not None and draw(st.booleans()):
+                bias = rng.normal(size=op.out_shape(shape)[0]).astype(np.float32)
         layers.append(LayerSpec(name=name, op=op, weight=weight, neuron=neuron, in_shape=shape, bias=bias))
         shape = layers[-1].out_shape
     if not layers:
         layers = [LayerSpec(name="flat", op=Flatten(), weight=None, neuron=None, in_shape=shape)]
-    return chain(layers, input_shape=input_shape, dt_us=draw(st.none() | st.integers(1, 10**9)))
+    periods = st.integers(1, 10**9)
+    biased = any(layer.bias is not None for layer in layers)
+    return chain(
+        layers,
+        input_shape=input_shape,
+        dt_us=draw(st.none() | periods),
+        clock_us=draw(periods if biased else st.none() | periods),
+    )
 
 
 @st.composite

@@ -1,16 +1,40 @@
 """The compiled chip simulator (cpp/bind.cc)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-Stream = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint16]]
+Columns = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint16]]
 """Columns t_us, channel, y, x."""
 
-CoreArguments = tuple[NDArray[np.int8], int, int, bool, bool, int, int, int, tuple[int, int, int], tuple[int, int, int]]
-"""Weight [C, kh, kw, F], threshold, floor, reset to zero, all spikes, stride, padding, pool, input and neuron shape."""
+Stream = tuple[NDArray[np.int64], NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint16], int, int]
+"""Columns t_us, channel, y, x, and the bounds start_us, stop_us."""
+
+Shape = tuple[int, int, int]
+
+CoreArguments = tuple[
+    NDArray[np.int8],
+    int,
+    int,
+    bool,
+    bool,
+    int,
+    int,
+    int,
+    Shape,
+    Shape,
+    NDArray[np.int16] | None,
+    NDArray[np.int32] | None,
+    tuple[NDArray[np.int64], NDArray[np.int64]] | None,
+    bool,
+]
+"""Weight [C, kh, kw, F], threshold, floor, reset to zero, all spikes, stride, padding, pool, input and neuron shape;
+bias [F], thresholds [H, W, F], factors of the leak (fine, coarse), 32-bit states."""
+
+Link = tuple[int, int, int]
+"""Position of the core that hears, further pooling as a shift, channel shift."""
 
 def best_isa() -> str:
     """Return the fastest instruction set of this machine: avx2 or portable."""
@@ -30,13 +54,27 @@ class Sinks:
     ) -> None: ...
 
 class Chip:
-    """A chain of cores in instant time."""
+    """Cores in data-flow order, in instant time.
 
-    def __init__(self, cores: Sequence[CoreArguments], *, isa: str = "auto") -> None: ...
+    `answers` is the position of the output whose spikes are totalled; `clock_us` 0 means no slow clock.
+    """
+
+    def __init__(
+        self,
+        cores: Sequence[CoreArguments],
+        *,
+        input: Shape,
+        inputs: Sequence[Link],
+        targets: Sequence[Sequence[Link]],
+        outputs: Sequence[bool],
+        answers: int,
+        clock_us: int = 0,
+        isa: str = "auto",
+    ) -> None: ...
     def run(
         self, stream: Stream, edges: NDArray[np.int64], sinks: Sinks, spikes: Sequence[bool]
-    ) -> tuple[Stream, list[Stream | None]]:
-        """Run on from the present state; return output events and, by core, the spikes asked for."""
+    ) -> tuple[list[Columns | None], list[Columns | None]]:
+        """Run on from the present state; return, by core, the events that left the chip and the spikes asked for."""
 
     def run_batch(self, batch: Sequence[Stream], edges: NDArray[np.int64], sinks: Sinks, threads: int) -> None:
         """Run every stream from reset state."""
@@ -84,3 +122,49 @@ def scan_backward(
     threads: int,
 ) -> None:
     """Run the gradient back through time."""
+
+# cpp/bind_timed.cc
+
+Watched = tuple[bool, bool, bool]
+"""Whether counts, potentials and spikes of a core are wanted."""
+
+class TimedRun(TypedDict):
+    """What one run gave, lists by core; tables are in the order of the fields of Counters and of CoreLoad."""
+
+    counters: NDArray[np.int64]  # [cores, 9]
+    load: NDArray[np.int64]  # [cores + 1, 7], the input last
+    counts: list[NDArray[np.uint16] | None]  # [windows, H, W, F]
+    potentials: list[NDArray[np.int16] | None]  # [windows, H, W, F]
+    spikes: list[Columns | None]
+    outputs: list[Columns | None]
+    output_ns: list[NDArray[np.int64]]
+    latency_ns: list[NDArray[np.int64]]
+    totals: NDArray[np.int64]  # of the core that answers, [H, W, F]
+    last: NDArray[np.int16]
+    lost: int
+    end_ns: int
+
+class TimedChip:
+    """The cores of a chip in time; its states are its own. `fifo_depth` None means no bound."""
+
+    def __init__(
+        self,
+        chip: Chip,
+        *,
+        event_ns: int,
+        synop_ns: int,
+        hop_ns: int,
+        fifo_depth: int | None,
+        drops: bool,
+        most_queued: int,
+    ) -> None: ...
+    def run(self, stream: Stream, edges: NDArray[np.int64], watched: Sequence[Watched]) -> TimedRun:
+        """Run on from the present state; after an error every state is zero."""
+
+    def run_batch(
+        self, batch: Sequence[Stream], edges: NDArray[np.int64], watched: Sequence[Watched], threads: int
+    ) -> list[TimedRun]:
+        """Run every stream from reset state."""
+
+    def reset(self) -> None:
+        """Bring every state to zero."""

@@ -139,6 +139,7 @@ class Accelerator:
 
     def reset(self) -> None:
         """Forget the frame."""
+        self._loaded()
         self._frame = None
 
     def close(self) -> None:

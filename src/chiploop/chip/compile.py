@@ -8,10 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from chiploop.chip.dvs import DvsLayer
 from chiploop.chip.place import Placement, place, placement_on
-from chiploop.chip.plan import CorePlan, fold
+from chiploop.chip.plan import CorePlan, PlanTarget, as_map, design, fold
 from chiploop.chip.profile import ChipProfile
-from chiploop.chip.program import STATE_MIN, CoreConfig, Program
+from chiploop.chip.program import STATE_MIN, CoreConfig, Program, Target
 from chiploop.chip.rules import require_rules
 from chiploop.errors import DeviceError
 from chiploop.quantize.scheme import QuantLayer, QuantSpec
@@ -23,24 +24,29 @@ def compile(
     placement: Placement | None = None,
     *,
     spikes_per_update: Literal["one", "all"] | None = None,
+    dvs: DvsLayer | None = None,
 ) -> Program:
     """Return the program that carries a network; the same inputs give the same bytes.
 
     Pools fold into the core before them (sizes multiply), a Linear layer becomes a convolution that covers its map.
-    `spikes_per_update` overrides the profile's rule, so that its effect can be measured. Raises DesignRuleError that
+    `spikes_per_update` overrides the profile's rule, so that its effect can be measured; `dvs` says what the chip does
+    to the sensor's events before its cores hear them. Raises DesignRuleError that
     lists every broken rule, or the layers for which no placement exists.
     """
     require_rules(quant, profile)
-    plans = fold(quant.base)
+    folded = design(quant)
+    plans = folded.plans
     chosen = place(plans, profile) if placement is None else placement_on(placement.cores, plans, profile)
     rule = spikes_per_update or profile.spikes_per_update
-    cores = tuple(_core(plan, quant.layer(plan.layer), chosen, rule) for plan in plans)
     return Program(
         profile_hash=profile.digest,
         quant_hash=quant.digest,
-        cores=cores,
-        input_core=cores[0].core,
-        outputs=(cores[-1].core,),
+        cores=tuple(_core(plan, quant, chosen, rule) for plan in plans),
+        input_shape=as_map(quant.base.input_shape) if dvs is None else dvs.in_shape,
+        inputs=tuple(_target(target, 1, chosen) for target in folded.inputs),
+        outputs=tuple(chosen.cores[layer] for layer in folded.outputs),
+        clock_us=quant.base.clock_us,
+        dvs=dvs,
     )
 
 
@@ -66,7 +72,8 @@ def core_weight(weight: NDArray[np.int8], plan: CorePlan) -> NDArray[np.int8]:
     return np.ascontiguousarray(four.transpose(1, 2, 3, 0))
 
 
-def _core(plan: CorePlan, layer: QuantLayer, placement: Placement, rule: Literal["one", "all"]) -> CoreConfig:
+def _core(plan: CorePlan, quant: QuantSpec, placement: Placement, rule: Literal["one", "all"]) -> CoreConfig:
+    layer = quant.layer(plan.layer)
     assert plan.neuron is not None  # a design rule
     return CoreConfig(
         core=placement.cores[plan.layer],
@@ -81,15 +88,21 @@ def _core(plan: CorePlan, layer: QuantLayer, placement: Placement, rule: Literal
         pool=plan.pool.bit_length() - 1,
         in_shape=plan.in_shape,
         neuron_shape=plan.neuron_shape,
-        targets=tuple(placement.cores[target] for target in plan.targets),
+        targets=tuple(_target(target, plan.pool, placement) for target in plan.targets),
+        bias=layer.bias,
+        tau_us=plan.neuron.tau_us,
     )
+
+
+def _target(target: PlanTarget, pooled: int, placement: Placement) -> Target:
+    return Target(placement.cores[target.layer], (target.pool // pooled).bit_length() - 1, target.shift)
 
 
 def _refill(core: CoreConfig, plan: CorePlan, layer: QuantLayer) -> CoreConfig:
     assert plan.neuron is not None  # a quantised layer has one
     was = (core.in_shape, core.neuron_shape, core.stride, core.padding, 1 << core.pool, core.weight.shape[1:3])
     now = (plan.in_shape, plan.neuron_shape, plan.stride, plan.padding, plan.pool, plan.kernel)
-    if was != now or plan.neuron.kind != "if":
+    if was != now or core.tau_us != plan.neuron.tau_us:
         raise DeviceError(f"layer {plan.layer!r} changed its shape from {was} to {now}, or its neuron; compile it anew")
     return dataclasses.replace(
         core,
@@ -97,4 +110,5 @@ def _refill(core: CoreConfig, plan: CorePlan, layer: QuantLayer) -> CoreConfig:
         threshold=layer.threshold,
         floor=STATE_MIN if layer.floor is None else layer.floor,
         reset=plan.neuron.reset,
+        bias=layer.bias,
     )

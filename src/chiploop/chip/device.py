@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chiploop.chip.program import Program
+from chiploop.chip.timing import TimingTrace
 from chiploop.errors import DeviceError
 from chiploop.events.types import Events
 from chiploop.registry import Registry
@@ -49,6 +50,7 @@ class Counters:
     """What one core counted in a run; all exact.
 
     `synops` is the number of synaptic updates: the sum over input events of the true fan-out at their address.
+    `clocked` is the number of updates by the slow clock, which are no synops.
     """
 
     events_in: int = 0
@@ -59,6 +61,7 @@ class Counters:
     floored: int = 0
     dropped: int = 0
     fifo_peak: int = 0
+    clocked: int = 0
 
     def __add__(self, other: Counters) -> Counters:
         both = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
@@ -74,7 +77,8 @@ class Trace:
 
     `outputs`: events of the output layers, after pooling. `spikes`: all spikes of monitored layers, before pooling.
     `counts[layer]`: uint16[T, C, H, W], spikes per window before pooling. `potentials[layer]`: int16[T, C, H, W] at
-    the end of each window. `lost`: spikes that did not fit a count.
+    the end of each window. `lost`: spikes that did not fit a count. `timing`: when things happened, from a device on
+    which processing takes time.
     """
 
     outputs: Mapping[str, Events]
@@ -85,6 +89,7 @@ class Trace:
     spikes: Mapping[str, Events] = field(default_factory=dict)
     lost: int = 0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    timing: TimingTrace | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -62,11 +62,17 @@ class IntegerLayer:
 def integer_layers(program: Program, *, a_max: int, fractions: Mapping[str, int]) -> tuple[IntegerLayer, ...]:
     """Return the program's layers for activations in 0..a_max; fraction bits that are not given are 0.
 
-    Raises DeviceError for programs that are no chain, pool their outputs, or have sums past 2^53.
+    Raises DeviceError for programs that are no chain, have biases or leaks, pool their outputs, or have sums past 2^53.
     """
     names = [core.layer for core in program.cores]
     if not program.is_chain:
         raise DeviceError(f"the accelerator runs chains of layers; cores of {names} branch or merge")
+    for core in program.cores:
+        if core.bias is not None or core.tau_us is not None or core.thresholds is not None:
+            raise DeviceError(
+                f"layer {core.layer!r} has a clocked bias, a leak or a threshold a neuron, which take time or spikes; "
+                "the accelerator has frames and neither"
+            )
     if program.cores[-1].pool:
         raise DeviceError(f"layer {names[-1]!r} pools its outputs; the accelerator gives its accumulators as logits")
     known = {INPUT, *names[:-1]}

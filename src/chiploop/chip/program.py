@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from chiploop.chip.dvs import DvsLayer
 from chiploop.digest import ByContent, read_only
 from chiploop.errors import DeviceError
 from chiploop.events.types import SensorShape
 
 STATE_MIN, STATE_MAX = -32768, 32767
+DEAD = STATE_MAX + 1
+"""A threshold that no 16-bit state reaches: its neuron never fires."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a core's events go: to a core, pooled by a further 2^pool on the way, their channels raised by `shift`."""
+
+    core: int
+    pool: int = 0
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        if self.pool < 0 or self.shift < 0:
+            raise DeviceError(f"target core {self.core}: pool {self.pool} and shift {self.shift} must be at least 0")
+
+    def arriving(self, sent: SensorShape) -> SensorShape:
+        """Return the part of the target's input map, from channel 0 on, that events of a map `sent` can reach."""
+        return SensorShape(sent.channels + self.shift, sent.height >> self.pool, sent.width >> self.pool)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -22,7 +44,11 @@ class CoreConfig(ByContent):
     `weight` int8[C, kh, kw, F], `threshold` in 1..32767, `floor` in -32768..0 (-32768: no floor). Shapes are
     (channels, height, width): `in_shape` of the events it hears, `neuron_shape` of its neurons, `out_shape` of the
     events it sends (neuron map >> pool, rows and columns that fill no pooling window left out). `pool` is the shift
-    p: windows of 2^p. `targets` are core numbers, empty for an output core.
+    p: windows of 2^p. `targets` may be empty for an output core.
+
+    `bias` int16[F], where there is one, is added to every neuron at each edge of the slow clock. `tau_us` makes the
+    neurons leaky (exact decay between updates). `thresholds` int32[F, H, W] replaces `threshold`, neuron by neuron
+    (DEAD: never fires). `state_bits` 32 lifts the limit of 16-bit states, to measure what it costs.
     """
 
     core: int
@@ -37,7 +63,11 @@ class CoreConfig(ByContent):
     pool: int
     in_shape: SensorShape
     neuron_shape: SensorShape
-    targets: tuple[int, ...]
+    targets: tuple[Target, ...]
+    bias: NDArray[np.int16] | None = None
+    tau_us: float | None = None
+    thresholds: NDArray[np.int32] | None = None
+    state_bits: Literal[16, 32] = 16
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", read_only(self.weight, np.int8))
@@ -62,6 +92,25 @@ class CoreConfig(ByContent):
             raise DeviceError(f"{where}: floor {self.floor} must be in {STATE_MIN}..0")
         if min(self.out_shape) < 1:
             raise DeviceError(f"{where}: pooling by {1 << self.pool} leaves nothing of {self.neuron_shape}")
+        self._check_neurons(where)
+
+    def _check_neurons(self, where: str) -> None:
+        if self.bias is not None:
+            object.__setattr__(self, "bias", read_only(self.bias, np.int16))
+            if self.bias.shape != self.neuron_shape[:1]:
+                raise DeviceError(f"{where}: bias {self.bias.shape} must be one a channel, {self.neuron_shape[:1]}")
+        if self.thresholds is not None:
+            object.__setattr__(self, "thresholds", read_only(self.thresholds, np.int32))
+            if self.thresholds.shape != tuple(self.neuron_shape):
+                raise DeviceError(
+                    f"{where}: thresholds {self.thresholds.shape} must be one a neuron, {tuple(self.neuron_shape)}"
+                )
+            if not (self.thresholds.min() >= 1 and self.thresholds.max() <= DEAD):
+                raise DeviceError(f"{where}: thresholds must be in 1..{DEAD} ({DEAD}: never fires)")
+        if self.tau_us is not None and not (math.isfinite(self.tau_us) and self.tau_us > 0):
+            raise DeviceError(f"{where}: tau_us {self.tau_us} must be positive and finite, or absent")
+        if self.state_bits not in (16, 32) or (self.state_bits == 32 and self.tau_us is not None):
+            raise DeviceError(f"{where}: states have 16 bits, or 32 without a leak")
 
     @property
     def out_shape(self) -> SensorShape:
@@ -72,40 +121,73 @@ class CoreConfig(ByContent):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Program(ByContent):
-    """What is loaded: cores in data-flow order, the core that hears the input, the cores whose events come out.
+    """What is loaded: cores in data-flow order, where the input goes, the cores whose events come out.
 
-    The same inputs give the same bytes; `chiploop.tree` writes and reads it.
+    `input_shape` is that of the events a device takes; a `dvs` layer, where there is one, treats them first. `clock_us`
+    is the period of the slow clock that adds biases. The same inputs give the same bytes; `chiploop.tree` writes and
+    reads it.
     """
 
     profile_hash: str
     quant_hash: str
     cores: tuple[CoreConfig, ...]
-    input_core: int
+    input_shape: SensorShape
+    inputs: tuple[Target, ...]
     outputs: tuple[int, ...]
+    clock_us: int | None = None
+    dvs: DvsLayer | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "input_shape", SensorShape(*self.input_shape))
         numbers = [core.core for core in self.cores]
+        if not numbers or not self.inputs or not self.outputs:
+            raise DeviceError("a program needs a core, a target of its input, and an output")
         if len(set(numbers)) != len(numbers):
             raise DeviceError(f"a core carries two layers: {numbers}")
         layers = [core.layer for core in self.cores]
         if len(set(layers)) != len(layers):
             raise DeviceError(f"a layer lies on two cores: {layers}")
-        by_number = {core.core: core for core in self.cores}
-        for number in (self.input_core, *self.outputs, *(t for core in self.cores for t in core.targets)):
-            if number not in by_number:
-                raise DeviceError(f"core {number} is named as input, output or target, but carries no layer")
+        self._check_links()
+        if self.clock_us is not None and self.clock_us < 1:
+            raise DeviceError(f"clock_us = {self.clock_us} must be at least 1, or absent")
+        if self.clock_us is None and any(core.bias is not None for core in self.cores):
+            raise DeviceError("a core has a bias, which a slow clock adds: give the program a clock_us")
+        if self.dvs is not None and self.dvs.in_shape != self.input_shape:
+            raise DeviceError(f"the DVS layer takes {self.dvs.in_shape}, the program {self.input_shape}")
+
+    def _check_links(self) -> None:
+        place = {core.core: i for i, core in enumerate(self.cores)}
+        for number in (*self.outputs, *(target.core for _, target in self.links())):
+            if number not in place:
+                raise DeviceError(f"core {number} is named as output or target, but carries no layer")
+        filled = dict.fromkeys(place, 0)
+        for source, target in self.links():
+            sender = "the input" if source is None else f"core {source}"
+            if source is not None and place[source] >= place[target.core]:
+                raise DeviceError(f"core {source} sends to core {target.core}: order the cores by data flow")
+            sent = self.heard_shape if source is None else self.core(source).out_shape
+            arriving, expected = target.arriving(sent), self.core(target.core).in_shape
+            if arriving.channels > expected.channels or arriving[1:] != expected[1:]:
+                raise DeviceError(f"{sender} sends {tuple(arriving)}, core {target.core} expects {tuple(expected)}")
+            filled[target.core] = max(filled[target.core], arriving.channels)
+        for number, channels in filled.items():
+            if channels != self.core(number).in_shape.channels:
+                raise DeviceError(
+                    f"core {number} expects {self.core(number).in_shape.channels} channels, its sources fill {channels}"
+                )
+
+    def links(self) -> Iterator[tuple[int | None, Target]]:
+        """Yield every way that events take, (source core or None for the input, target)."""
+        for target in self.inputs:
+            yield None, target
         for core in self.cores:
             for target in core.targets:
-                if by_number[target].in_shape != core.out_shape:
-                    raise DeviceError(
-                        f"core {core.core} sends {tuple(core.out_shape)}, core {target} expects "
-                        f"{tuple(by_number[target].in_shape)}"
-                    )
+                yield core.core, target
 
     @property
-    def input_shape(self) -> SensorShape:
-        """Shape of the events that the program takes."""
-        return self.core(self.input_core).in_shape
+    def heard_shape(self) -> SensorShape:
+        """Shape of the events that leave for the cores: those of the DVS layer, or the input's own."""
+        return self.input_shape if self.dvs is None else self.dvs.out_shape
 
     @property
     def output_layer(self) -> str:
@@ -128,11 +210,11 @@ class Program(ByContent):
 
     @property
     def is_chain(self) -> bool:
-        """Whether each core hears only the one before it."""
+        """Whether each core hears only the one before it, and nothing changes on the way."""
         numbers = [core.core for core in self.cores]
         return (
-            self.input_core == numbers[0]
+            self.inputs == (Target(numbers[0]),)
             and self.outputs == (numbers[-1],)
-            and all(core.targets == (after,) for core, after in zip(self.cores, numbers[1:], strict=False))
+            and all(core.targets == (Target(n),) for core, n in zip(self.cores, numbers[1:], strict=False))
             and not self.cores[-1].targets
         )

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chiploop.chip.decay import decay_factors
 from chiploop.chip.device import COUNTER_NAMES, DEVICES, BatchTrace, Counters, DeviceInfo, Monitor, Trace
-from chiploop.chip.program import CoreConfig, Program
+from chiploop.chip.dvs import DvsState, apply_dvs
+from chiploop.chip.program import CoreConfig, Program, Target
 from chiploop.errors import DeviceError, nearest
 from chiploop.events.types import Events
 
@@ -19,21 +21,25 @@ if TYPE_CHECKING:
     from chiploop import _core
 
 _NO_MONITOR = Monitor()
+WIDE_BITS = 32
+DVS_DROPPED = "dvs_dropped"
+"""Name of the trace's metric that counts what the DVS layer kept back."""
 
 
 @DEVICES.register("virtual")
 class VirtualDevice:
     """An event-driven spiking-CNN chip in instant time: output events carry the time of their cause.
 
-    Programs must be chains. `threads` bounds the workers of `run_batch` (None: one a processor); results do not depend
+    `threads` bounds the workers of `run_batch` (None: one a processor); results do not depend
     on it, nor on `isa` ("auto", "avx2", "portable"). Raises DeviceError when the compiled core is missing.
 
-    >>> from chiploop.chip.program import CoreConfig, Program
+    >>> from chiploop.chip.program import CoreConfig, Program, Target
     >>> from chiploop.events.types import SensorShape
     >>> neuron = CoreConfig(core=0, layer="out", weight=np.full((1, 1, 1, 1), 3, np.int8), threshold=5, floor=0,
     ...     reset="subtract", spikes_per_update="one", stride=1, padding=0, pool=0, in_shape=SensorShape(1, 1, 1),
     ...     neuron_shape=SensorShape(1, 1, 1), targets=())
-    >>> program = Program(profile_hash="", quant_hash="", cores=(neuron,), input_core=0, outputs=(0,))
+    >>> program = Program(profile_hash="", quant_hash="", cores=(neuron,), input_shape=neuron.in_shape,
+    ...     inputs=(Target(0),), outputs=(0,))
     >>> three = Events.from_columns([1, 2, 3], [0, 0, 0], [0, 0, 0], [0, 0, 0], SensorShape(1, 1, 1))
     >>> with VirtualDevice() as device:
     ...     device.load(program)
@@ -50,6 +56,7 @@ class VirtualDevice:
         self._module = _import_core()
         self._program: Program | None = None
         self._chip: _core.Chip | None = None
+        self._dvs: DvsState | None = None
 
     @property
     def info(self) -> DeviceInfo:
@@ -62,25 +69,35 @@ class VirtualDevice:
         return str(self._module.best_isa()) if self._isa == "auto" else self._isa
 
     def load(self, program: Program) -> None:
-        """Take a program; the state is reset. Raises DeviceError unless the program is a chain."""
-        require_chain(program)
+        """Take a program; the state is reset."""
         try:
-            self._chip = self._module.Chip([_arguments(core) for core in program.cores], isa=self._isa)
+            self._chip = self._module.Chip(
+                [_arguments(core) for core in program.cores],
+                input=tuple(program.heard_shape),
+                isa=self._isa,
+                **wiring(program),
+            )
         except ValueError as error:
             raise DeviceError(f"the compiled core refused the program: {error}") from error
         self._program = program
+        self._dvs = None if program.dvs is None else DvsState(program.dvs)
 
     def run(self, events: Events, *, monitor: Monitor | None = None) -> Trace:
         """Run one stream on from the present state."""
         program, chip = self._loaded()
         monitor = monitor or _NO_MONITOR
         require_runnable(program, events, monitor)
+        heard, dropped = _heard(program, events, self._dvs)
         sinks = _Observations(program, monitor, 1)
         wanted = [core.layer in monitor.spikes for core in program.cores]
-        out, spikes = chip.run(_columns(events), sinks.edges, sinks.to_core(self._module), wanted)
-        last = program.cores[-1]
+        outputs, spikes = chip.run(_stream(heard), sinks.edges, sinks.to_core(self._module), wanted)
+        bounds = (events.start_us, events.stop_us)
         return Trace(
-            outputs={last.layer: Events(*out, last.out_shape, events.start_us, events.stop_us)},
+            outputs={
+                core.layer: Events(*columns, core.out_shape, *bounds)
+                for core, columns in zip(program.cores, outputs, strict=True)
+                if columns is not None
+            },
             counters={
                 core.layer: Counters(**dict(zip(COUNTER_NAMES, row[0].tolist(), strict=True)))
                 for core, row in zip(program.cores, sinks.counters, strict=True)
@@ -89,11 +106,12 @@ class VirtualDevice:
             counts={layer: maps[:, 0] for layer, maps in sinks.counts.items()},
             potentials={layer: maps[:, 0] for layer, maps in sinks.potentials.items()},
             spikes={
-                core.layer: Events(*columns, core.neuron_shape, events.start_us, events.stop_us)
+                core.layer: Events(*columns, core.neuron_shape, *bounds)
                 for core, columns in zip(program.cores, spikes, strict=True)
                 if columns is not None
             },
             lost=int(sinks.lost[0]),
+            metrics={} if program.dvs is None else {DVS_DROPPED: float(dropped)},
         )
 
     def run_batch(self, batch: Sequence[Events], *, monitor: Monitor | None = None) -> BatchTrace:
@@ -104,7 +122,8 @@ class VirtualDevice:
         for sample, events in enumerate(batch):
             require_runnable(program, events, monitor, where=f"stream {sample} of the batch: ")
         sinks = _Observations(program, monitor, len(batch))
-        chip.run_batch([_columns(events) for events in batch], sinks.edges, sinks.to_core(self._module), self._threads)
+        streams = [_stream(_heard(program, events, None)[0]) for events in batch]
+        chip.run_batch(streams, sinks.edges, sinks.to_core(self._module), self._threads)
         return BatchTrace(
             output_counts=_flat_maps(sinks.totals),
             output_potentials=_flat_maps(sinks.last),
@@ -117,6 +136,8 @@ class VirtualDevice:
     def reset(self) -> None:
         """Bring every state to zero."""
         self._loaded()[1].reset()
+        if self._dvs is not None:
+            self._dvs.reset()
 
     def close(self) -> None:
         """Forget the program."""
@@ -145,7 +166,7 @@ class _Observations:
         self.edges = np.array(monitor.window_edges_us, np.int64)
         self.counters = np.zeros((len(program.cores), batch, len(COUNTER_NAMES)), np.int64)
         self.lost = np.zeros(batch, np.int64)
-        last = _map_shape(program.cores[-1])
+        last = _map_shape(program.layer(program.output_layer))
         self.totals = np.zeros((batch, *last), np.int64)
         self.last = np.zeros((batch, *last), np.int16)
         self.counts = {layer: self._maps(layer, np.uint16) for layer in monitor.counts}
@@ -166,17 +187,6 @@ class _Observations:
             potentials=[_as_written(self.potentials.get(core.layer)) for core in self._program.cores],
         )
         return sinks
-
-
-def require_chain(program: Program) -> None:
-    """Raise DeviceError unless each core of the program hears only the one before it."""
-    if not program.is_chain:
-        wiring = ", ".join(f"{core.core} -> {list(core.targets)}" for core in program.cores)
-        raise DeviceError(
-            "this device runs chains only, each core heard by the next one in the list; the program has input core "
-            f"{program.input_core}, {wiring}, outputs {list(program.outputs)}; "
-            "order its cores by data flow and give each one target"
-        )
 
 
 def require_no_spikes(monitor: Monitor) -> None:
@@ -205,6 +215,27 @@ def require_runnable(program: Program, events: Events, monitor: Monitor, *, wher
             f"{where}windows cover [{edges[0]}, {edges[-1]}), but events lie in [{events.t_us[0]}, {events.t_us[-1]}]; "
             "widen the first or the last window, or crop the recording"
         )
+    if edges and program.clock_us is not None and not (edges[0] <= events.start_us and events.stop_us <= edges[-1]):
+        raise DeviceError(
+            f"{where}windows cover [{edges[0]}, {edges[-1]}), but the slow clock ticks in [{events.start_us}, "
+            f"{events.stop_us}); widen the first or the last window, or crop the recording"
+        )
+
+
+def wiring(program: Program) -> dict[str, Any]:
+    """Return a program's ways and clock as the compiled core takes them: cores by their position in the list."""
+    place = {core.core: i for i, core in enumerate(program.cores)}
+
+    def links(targets: tuple[Target, ...]) -> list[_core.Link]:
+        return [(place[target.core], target.pool, target.shift) for target in targets]
+
+    return {
+        "inputs": links(program.inputs),
+        "targets": [links(core.targets) for core in program.cores],
+        "outputs": [core.core in program.outputs for core in program.cores],
+        "answers": place[program.outputs[0]],
+        "clock_us": program.clock_us or 0,
+    }
 
 
 def _arguments(core: CoreConfig) -> _core.CoreArguments:
@@ -219,11 +250,20 @@ def _arguments(core: CoreConfig) -> _core.CoreArguments:
         core.pool,
         core.in_shape,
         core.neuron_shape,
+        core.bias,
+        None if core.thresholds is None else np.ascontiguousarray(core.thresholds.transpose(1, 2, 0)),
+        None if core.tau_us is None else decay_factors(core.tau_us),
+        core.state_bits == WIDE_BITS,
     )
 
 
-def _columns(events: Events) -> _core.Stream:
-    return events.t_us, events.channel, events.y, events.x
+def _heard(program: Program, events: Events, state: DvsState | None) -> tuple[Events, int]:
+    """Return what leaves the DVS layer for the cores, and how many events it dropped."""
+    return (events, 0) if program.dvs is None else apply_dvs(program.dvs, events, state)
+
+
+def _stream(events: Events) -> _core.Stream:
+    return events.t_us, events.channel, events.y, events.x, events.start_us, events.stop_us
 
 
 def _map_shape(core: CoreConfig) -> tuple[int, int, int]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from chiploop.errors import DataError
 from chiploop.report.table import Cell, Column, Row, Table, row
+
+if TYPE_CHECKING:
+    from chiploop.chip.program import Target
 
 _HEADER_SIZE_BYTES = 8
 SHORT = 8
@@ -180,7 +183,7 @@ def _program(path: Path) -> Summary:
             "out_shape": list(core.out_shape),
             "kernel_words": channels << (ceil_log2(kh * kw) + ceil_log2(features)),
             "neuron_words": features << (ceil_log2(height) + ceil_log2(width)),
-            "targets": list(core.targets),
+            "targets": [asdict(target) for target in core.targets],
         }
         plain.append(entry)
         rows.append(
@@ -194,18 +197,31 @@ def _program(path: Path) -> Summary:
                 f"{entry['pool']}",
                 f"{entry['kernel_words']:,}",
                 f"{entry['neuron_words']:,}",
-                ", ".join(map(str, core.targets)) or "out",
+                ", ".join(map(_target, core.targets)) or "out",
             )
         )
     titles = ("Core", "Layer", "Kernel", "Threshold", "Floor", "Neurons", "Pool", "Kernel words", "Neuron words", "To")
     return Summary(
         lines=(
-            f"program {program.digest[:SHORT]}: input {_shape(program.input_shape)} to core {program.input_core}, "
-            f"{program.cores[0].spikes_per_update} spike(s) an update, output of core {program.outputs[0]}",
+            f"program {program.digest[:SHORT]}: input {_shape(program.input_shape)} to core "
+            f"{', '.join(map(_target, program.inputs))}, "
+            f"{program.cores[0].spikes_per_update} spike(s) an update, output of core {program.outputs[0]}"
+            + ("" if program.clock_us is None else f", slow clock {program.clock_us:,} us"),
         ),
         tables=(Table(_columns(*titles), tuple(rows)),),
-        plain={"type": "program", "digest": program.digest, "input_core": program.input_core, "cores": plain},
+        plain={
+            "type": "program",
+            "digest": program.digest,
+            "inputs": [asdict(target) for target in program.inputs],
+            "clock_us": program.clock_us,
+            "cores": plain,
+        },
     )
+
+
+def _target(target: Target) -> str:
+    changes = [f"P{1 << target.pool}"] * bool(target.pool) + [f"+{target.shift}"] * bool(target.shift)
+    return f"{target.core} ({' '.join(changes)})" if changes else str(target.core)
 
 
 def _checkpoint(path: Path) -> Summary:

@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chiploop.errors import QuantizeError, nearest
-from chiploop.quantize.scale import choose_scale, quantize_array, quantize_threshold, snap_scale
+from chiploop.quantize.scale import SCALE_BITS, choose_scale, quantize_array, quantize_threshold, snap_scale
 from chiploop.quantize.scheme import IntScheme, QuantLayer, QuantSpec
 from chiploop.spec.graph import LayerSpec, NetworkSpec
 
 DECIBEL = 10.0
+BIAS_MAX = 127
+"""Largest magnitude of an integer bias: eight bits, as a weight."""
 
 
 def quantize(
@@ -23,11 +25,14 @@ def quantize(
 ) -> QuantSpec:
     """Return the network in integers: weights, threshold and floor of a layer share one scale.
 
-        q = clip(round(w / s), -q_max, q_max)    theta = round(v_th / s)    floor = round(v_min / s), or none
+        q = clip(round(w / s), -q_max, q_max)    theta = round(v_th / g s)    floor = round(v_min / g s), or none
+        b = round(bias / g s)
 
-    `scales` fixes the scale of the layers it names (each rounded to the few bits a scale has); the others are chosen
-    by the scheme. Raises QuantizeError, with the layer's name, for a layer that dies (all weights zero), that has a
-    bias, or that has weights but no neuron.
+    g is the gain of a leaky neuron over one step of the network's clock (1 - exp(-dt / tau); 1 without leak): between
+    events the chip keeps V / g, to which a weight adds itself. `scales` fixes the scale of the layers it names (each
+    rounded to the few bits a scale has); the others are chosen by the scheme. Raises QuantizeError, with the layer's
+    name, for a layer that dies (all weights zero), whose bias does not fit, that has weights but no neuron, or that
+    leaks in a network without a clock.
     """
     scheme = scheme or IntScheme()
     scales = scales or {}
@@ -38,12 +43,24 @@ def quantize(
         if not (math.isfinite(scale) and scale > 0):
             raise QuantizeError(f"scales[{name!r}] = {scale} must be positive and finite")
     _require_quantizable(spec)
-    layers = tuple(_quantize_layer(layer, scheme, scales.get(layer.name)) for layer in spec.spiking)
+    layers = tuple(
+        _quantize_layer(layer, scheme, scales.get(layer.name), state_gain(layer, spec.dt_us)) for layer in spec.spiking
+    )
     return QuantSpec(base=spec, layers=layers, scheme=scheme)
 
 
+def state_gain(layer: LayerSpec, dt_us: int | None) -> float:
+    """Return what turns a layer's state on the chip into its potential: V = state scale gain."""
+    assert layer.neuron is not None
+    if layer.neuron.tau_us is None:
+        return 1.0
+    if dt_us is None:
+        raise QuantizeError(f"layer {layer.name!r} leaks, but the network knows no clock: give its spec a dt_us")
+    return layer.neuron.gain(dt_us)
+
+
 def dequantize(quant: QuantSpec) -> NetworkSpec:
-    """Return the network of the real numbers that the integers stand for: q s, theta s, floor s.
+    """Return the network of the real numbers that the integers stand for: q s, theta g s, floor g s, b g s.
 
     It behaves as the integers do (a scale has so few bits that each product is an exact float32), and quantising it
     again by the same scheme gives the same integers and scales.
@@ -54,10 +71,12 @@ def dequantize(quant: QuantSpec) -> NetworkSpec:
             layers.append(layer)
             continue
         q = quant.layer(layer.name)
-        v_min = None if q.floor is None else q.floor * q.scale
-        neuron = dataclasses.replace(layer.neuron, v_th=q.threshold * q.scale, v_min=v_min)
+        unit = q.scale * state_gain(layer, quant.base.dt_us)
+        v_min = None if q.floor is None else q.floor * unit
+        neuron = dataclasses.replace(layer.neuron, v_th=q.threshold * unit, v_min=v_min)
         weight = q.weight.astype(np.float32) * np.float32(q.scale)
-        layers.append(dataclasses.replace(layer, weight=weight, neuron=neuron))
+        bias = None if q.bias is None else q.bias.astype(np.float32) * np.float32(unit)
+        layers.append(dataclasses.replace(layer, weight=weight, neuron=neuron, bias=bias))
     return dataclasses.replace(quant.base, layers=tuple(layers))
 
 
@@ -68,20 +87,16 @@ def _require_quantizable(spec: NetworkSpec) -> None:
                 f"layer {layer.name!r} has weights but no neuron, so no threshold to share a scale with; "
                 "give it a neuron"
             )
-        if layer.bias is not None:
-            raise QuantizeError(
-                f"layer {layer.name!r} has a bias; programs carry none (the chip's bias is clocked): "
-                "train without biases"
-            )
 
 
-def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None) -> QuantLayer:
+def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None, gain: float) -> QuantLayer:
     assert layer.weight is not None
     assert layer.neuron is not None  # the caller walks spiking layers only
-    weight, v_th = layer.weight, layer.neuron.v_th
+    weight, v_th = layer.weight, layer.neuron.v_th / gain
     if not np.any(weight):
         raise QuantizeError(f"layer {layer.name!r}: every weight is zero; the layer is dead before quantising")
-    scale = choose_scale(weight, v_th, scheme) if fixed is None else snap_scale(fixed)
+    bias = None if layer.bias is None else layer.bias / np.float32(gain)
+    scale = layer_scale(layer, scheme, gain) if fixed is None else snap_scale(fixed)
     ratio = v_th / scale
     if fixed is not None and not 0.5 < ratio < scheme.v_max + 0.5:
         raise QuantizeError(
@@ -96,7 +111,7 @@ def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None) ->
             f"the scale {scale:g} that the threshold {v_th:g} needs; raise the weights or lower the threshold"
         )
     theta = quantize_threshold(v_th, scale, scheme.v_max)
-    v_min = layer.neuron.v_min
+    v_min = None if layer.neuron.v_min is None else layer.neuron.v_min / gain
     losses = _losses(weight, q, scale, scheme.q_max)
     return QuantLayer(
         name=layer.name,
@@ -109,7 +124,30 @@ def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None) ->
         zeroed=losses.zeroed,
         rms_error=losses.rms_error,
         snr_db=losses.snr_db,
+        bias=None if bias is None else _quantize_bias(layer.name, bias, scale),
     )
+
+
+def layer_scale(layer: LayerSpec, scheme: IntScheme, gain: float) -> float:
+    """Return the scale that the scheme chooses for a layer: for its weights, but never one its bias does not fit."""
+    assert layer.weight is not None
+    assert layer.neuron is not None
+    scale = choose_scale(layer.weight, layer.neuron.v_th / gain, scheme)
+    if layer.bias is None:
+        return scale
+    needed = float(np.abs(layer.bias).max()) / gain / BIAS_MAX
+    return scale if needed <= scale else snap_scale(needed * (1.0 + 2.0**-SCALE_BITS))
+
+
+def _quantize_bias(name: str, bias: NDArray[np.float32], scale: float) -> NDArray[np.int16]:
+    q = quantize_array(bias, scale, np.iinfo(np.int16).max)
+    if np.abs(q).max() > BIAS_MAX:
+        largest = float(np.abs(bias).max())
+        raise QuantizeError(
+            f"layer {name!r}: the bias {largest:g} is {int(np.abs(q).max())} steps of the scale {scale:g}, at most "
+            f"{BIAS_MAX} fit; choose a scale of at least {largest / BIAS_MAX:g}"
+        )
+    return q.astype(np.int16)
 
 
 class _Losses(NamedTuple):

@@ -78,6 +78,8 @@ class QuantLayer(ByContent):
         object.__setattr__(self, "weight", read_only(self.weight, np.int8))
         if not 1 <= self.threshold <= 32767:
             raise QuantizeError(f"layer {self.name!r}: threshold {self.threshold} must be in 1..32767")
+        if self.bias is not None:
+            object.__setattr__(self, "bias", read_only(self.bias, np.int16))
         if not np.any(self.weight):
             raise QuantizeError(f"layer {self.name!r}: every weight became zero; the layer is dead")
 

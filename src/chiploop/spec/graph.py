@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -56,18 +58,37 @@ class NeuronSpec:
         if self.tau_us is not None and not self.tau_us > 0:
             raise SpecError(f"neuron.tau_us = {self.tau_us} must be positive")
 
+    def keep(self, dt_us: int) -> float:
+        """Factor on the potential over a step: exp(-dt / tau), 1 without leak."""
+        return 1.0 if self.tau_us is None else math.exp(-dt_us / self.tau_us)
+
+    def gain(self, dt_us: int) -> float:
+        """Factor on the current of a step: 1 - exp(-dt / tau), 1 without leak."""
+        return 1.0 if self.tau_us is None else -math.expm1(-dt_us / self.tau_us)
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """Spikes flow from `source` to `target` (layer names, or "input")."""
+    """Spikes flow from `source` to `target` (layer names, or "input"); the source's channel c arrives at c + shift.
+
+    Edges that lead to one layer merge: on the same channels their counts add up, on others they stand side by side.
+    """
 
     source: str
     target: str
+    shift: int = 0
+
+    def __post_init__(self) -> None:
+        if self.shift < 0:
+            raise SpecError(f"edge {self.source!r} -> {self.target!r}: shift {self.shift} must be at least 0")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerSpec(ByContent):
-    """One operation, its weight, and the neuron that follows it, if any."""
+    """One operation, its weight, and the neuron that follows it, if any.
+
+    `bias` float32[F] is clocked: every edge of the network's slow clock adds bias[f] to each neuron of channel f.
+    """
 
     name: str
     op: Op
@@ -88,6 +109,8 @@ class LayerSpec(ByContent):
             object.__setattr__(self, "weight", _finite(self.name, "weight", self.weight, want))
         if self.bias is not None:
             object.__setattr__(self, "bias", _finite(self.name, "bias", self.bias, self.out_shape[:1]))
+            if self.neuron is None:
+                raise SpecError(f"layer {self.name!r}: a bias is added to potentials; give the layer a neuron")
         if self.neuron is not None and not self.op.has_weight:
             raise SpecError(f"layer {self.name!r}: a neuron follows a Conv or a Linear, not a {type(self.op).__name__}")
 
@@ -101,14 +124,16 @@ class LayerSpec(ByContent):
 class NetworkSpec(ByContent):
     """The network as data: layers, edges, input shape; no torch, no free-form metadata.
 
-    Names are unique; every layer's input shape is its source's output shape; layers stand in data-flow order.
-    `dt_us` is the step of the clock it was trained on, absent for a network that knows no clock.
+    Names are unique; what its sources send fills a layer's input; layers stand in data-flow order. `dt_us` is the
+    step of the clock it was trained on, absent for a network that knows no clock. `clock_us` is the period of the slow
+    clock that adds biases (edges at 0, clock_us, 2 clock_us, ...).
     """
 
     layers: tuple[LayerSpec, ...]
     edges: tuple[Edge, ...]
     input_shape: Shape
     dt_us: int | None = None
+    clock_us: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_shape", tuple(int(n) for n in self.input_shape))
@@ -118,24 +143,29 @@ class NetworkSpec(ByContent):
             raise SpecError(f"network.input_shape = {self.input_shape}: every size must be at least 1")
         if self.dt_us is not None and self.dt_us < 1:
             raise SpecError(f"network.dt_us = {self.dt_us} must be at least 1 us, or absent")
+        self._check_clock()
         shapes: dict[str, Shape] = {INPUT: self.input_shape}
         for layer in self.layers:
             if layer.name in shapes:
                 raise SpecError(f"layer name {layer.name!r} is used twice")
-            sources = [e.source for e in self.edges if e.target == layer.name]
-            if not sources:
-                raise SpecError(f"layer {layer.name!r} has no edge that leads to it")
-            for source in sources:
-                if source not in shapes:
-                    raise SpecError(f"edge {source!r} -> {layer.name!r}: the source must stand before the target")
-                if shapes[source] != layer.in_shape:
-                    raise SpecError(
-                        f"layer {layer.name!r} expects input {layer.in_shape}, but {source!r} gives {shapes[source]}"
-                    )
+            _require_filled(layer, self.sources(layer.name), shapes)
             shapes[layer.name] = layer.out_shape
         for edge in self.edges:
             if edge.target not in shapes or edge.target == INPUT:
                 raise SpecError(f"edge {edge.source!r} -> {edge.target!r}: no such layer")
+
+    def _check_clock(self) -> None:
+        if self.clock_us is not None and self.clock_us < 1:
+            raise SpecError(f"network.clock_us = {self.clock_us} must be at least 1 us, or absent")
+        biased = [layer.name for layer in self.layers if layer.bias is not None]
+        if biased and self.clock_us is None:
+            raise SpecError(f"layer {biased[0]!r} has a bias, which a slow clock adds: give the network a clock_us")
+
+    def sources(self, name: str) -> tuple[Edge, ...]:
+        """Return the edges that lead to a layer, in the order in which their sources stand."""
+        order = {layer.name: i for i, layer in enumerate(self.layers)}
+        found = [edge for edge in self.edges if edge.target == name]
+        return tuple(sorted(found, key=lambda edge: (order.get(edge.source, -1), edge.shift)))
 
     @property
     def spiking(self) -> tuple[LayerSpec, ...]:
@@ -161,11 +191,35 @@ class NetworkSpec(ByContent):
         raise SpecError(f"no layer {name!r}; layers: {', '.join(layer.name for layer in self.layers)}")
 
 
-def chain(layers: list[LayerSpec], *, input_shape: Shape, dt_us: int | None = None) -> NetworkSpec:
+def chain(
+    layers: list[LayerSpec], *, input_shape: Shape, dt_us: int | None = None, clock_us: int | None = None
+) -> NetworkSpec:
     """Return the network in which every layer hears the one before it."""
     names = (INPUT, *(layer.name for layer in layers))
     edges = tuple(Edge(a, b) for a, b in pairwise(names))
-    return NetworkSpec(layers=tuple(layers), edges=edges, input_shape=input_shape, dt_us=dt_us)
+    return NetworkSpec(layers=tuple(layers), edges=edges, input_shape=input_shape, dt_us=dt_us, clock_us=clock_us)
+
+
+def _require_filled(layer: LayerSpec, edges: tuple[Edge, ...], shapes: Mapping[str, Shape]) -> None:
+    """Raise unless the layer's sources stand before it and together fill the input it expects."""
+    if not edges:
+        raise SpecError(f"layer {layer.name!r} has no edge that leads to it")
+    highest = 0
+    for edge in edges:
+        if edge.source not in shapes:
+            raise SpecError(f"edge {edge.source!r} -> {edge.target!r}: the source must stand before the target")
+        channels, *size = shapes[edge.source]
+        highest = max(highest, edge.shift + channels)
+        if tuple(size) != layer.in_shape[1:] or edge.shift + channels > layer.in_shape[0]:
+            at = f" at channel {edge.shift}" if edge.shift else ""
+            raise SpecError(
+                f"layer {layer.name!r} expects input {layer.in_shape}, but {edge.source!r} gives "
+                f"{shapes[edge.source]}{at}"
+            )
+    if highest != layer.in_shape[0]:
+        raise SpecError(
+            f"layer {layer.name!r} expects {layer.in_shape[0]} channels, but its sources fill only {highest}"
+        )
 
 
 def _finite(layer: str, field: str, array: NDArray[np.float32], want: Shape) -> NDArray[np.float32]:

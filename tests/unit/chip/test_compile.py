@@ -14,7 +14,7 @@ from chiploop.chip.compile import with_weights
 from chiploop.chip.place import place, placement_on
 from chiploop.chip.plan import fold
 from chiploop.chip.profile import read_profile
-from chiploop.chip.program import CoreConfig, Program
+from chiploop.chip.program import CoreConfig, Program, Target
 from chiploop.errors import DesignRuleError, DeviceError
 from chiploop.quantize import QuantSpec, dequantize, quantize
 from chiploop.rng import stream
@@ -130,11 +130,11 @@ def test_fields_by_hand() -> None:
     program = compile_program(quant, SPECK)
     conv, fc = program.cores
     assert (conv.threshold, conv.floor, fc.threshold, fc.floor) == (102, -51, 51, -26)  # 0.4 and -0.2 over the scales
-    assert (conv.pool, conv.stride, conv.padding, conv.targets, fc.targets) == (2, 1, 1, (1,), ())
+    assert (conv.pool, conv.stride, conv.padding, conv.targets, fc.targets) == (2, 1, 1, (Target(1),), ())
     assert (conv.out_shape, fc.in_shape, fc.weight.shape) == ((3, 2, 2), (3, 2, 2), (3, 2, 2, 5))
     assert conv.weight[1, 0, 2, 2] == quant.layer("conv1").weight[2, 1, 0, 2]
     assert fc.weight[2, 1, 0, 4] == quant.layer("fc1").weight[4, 2 * 4 + 1 * 2 + 0]
-    assert (program.input_core, program.outputs) == (0, (1,))
+    assert (program.inputs, program.outputs) == ((Target(0),), (1,))
     assert (program.profile_hash, program.quant_hash) == (SPECK.digest, quant.digest)
     without = compile_program(quantize(net("3c3-5", (2, 9, 9))), SPECK)
     assert [core.floor for core in without.cores] == [-32768, -32768]

@@ -11,6 +11,7 @@ import pytest
 
 from chiploop import _core
 from chiploop.chip.device import Monitor
+from chiploop.chip.program import Target
 from chiploop.chip.virtual import VirtualDevice
 from chiploop.errors import DeviceError
 from chiploop.events.types import Events, SensorShape
@@ -25,7 +26,7 @@ def small_program() -> object:
     first = rng.integers(-60, 90, (2, 3, 3, 5)).astype(np.int8)
     second = rng.integers(-60, 90, (5, 6, 6, 3)).astype(np.int8)
     cores = (
-        one_core(first, SHAPE, threshold=200, padding=1, pool=1, targets=(1,)),
+        one_core(first, SHAPE, threshold=200, padding=1, pool=1, targets=(Target(1),)),
         one_core(second, (5, 6, 6), core=1, layer="layer1", threshold=300),
     )
     return chain_of(*cores)

@@ -15,12 +15,18 @@ from chiploop.spec import Conv, LayerSpec, Linear, NetworkSpec, NeuronSpec, chai
 WEIGHT = np.float32([[0.5, -0.25], [1.0, 0.001]])
 
 
-def network(weight: np.ndarray = WEIGHT, *, neuron: NeuronSpec | None = None, bias: bool = False) -> NetworkSpec:
+def network(
+    weight: np.ndarray = WEIGHT,
+    *,
+    neuron: NeuronSpec | None = None,
+    bias: list[float] | None = None,
+    dt_us: int | None = None,
+) -> NetworkSpec:
     layer = LayerSpec(
         name="fc", op=Linear(features=2), weight=weight, neuron=neuron or NeuronSpec(v_min=-0.5), in_shape=(2,),
-        bias=np.ones(2, np.float32) if bias else None,
+        bias=None if bias is None else np.float32(bias),
     )  # fmt: skip
-    return chain([layer], input_shape=(2,))
+    return chain([layer], input_shape=(2,), dt_us=dt_us, clock_us=None if bias is None else 1_000)
 
 
 def test_a_layer_by_hand() -> None:
@@ -67,7 +73,8 @@ def test_fixed_scales_of_a_search_repeat_it() -> None:
     [
         (network(np.zeros((2, 2), np.float32)), None, "'fc'.*dead before quantising"),
         (network(WEIGHT * 1e-9), None, "'fc': every weight became zero"),
-        (network(bias=True), None, "'fc' has a bias"),
+        (network(bias=[1.0, 0.0]), {"fc": 1 / 128}, "'fc': the bias 1 is 128 steps .* at least 0.00787402"),
+        (network(neuron=NeuronSpec(kind="lif", tau_us=1e4)), None, "'fc' leaks, but the network knows no clock"),
         (network(), {"fx": 0.1}, "no such spiking layer; did you mean 'fc'"),
         (network(), {"fc": -1.0}, r"scales\['fc'\] = -1.0 must be positive"),
         (network(), {"fc": 4.0}, "'fc': scale 4 makes the threshold 0.25, outside 1..32767"),
@@ -77,6 +84,36 @@ def test_fixed_scales_of_a_search_repeat_it() -> None:
 def test_refusals_name_the_layer(spec: NetworkSpec, scales: dict[str, float] | None, message: str) -> None:
     with pytest.raises(QuantizeError, match=message):
         quantize(spec, scales=scales)
+
+
+def test_a_bias_shares_the_scale() -> None:
+    layer = quantize(network(bias=[0.25, -0.01]), scales={"fc": 1 / 128}).layer("fc")
+    assert layer.bias is not None
+    assert layer.bias.tolist() == [32, -1]  # -1.28 rounds to -1
+
+
+def test_a_bias_larger_than_any_weight_widens_the_scale_and_not_more_than_it_must() -> None:
+    layer = quantize(network(bias=[3.0, -0.5])).layer("fc")
+    assert layer.bias is not None
+    assert layer.bias.tolist() == [127, -21]
+    assert 3.0 / 127 <= layer.scale < 3.0 / 127 * (1 + 2**-7)
+    assert np.abs(layer.weight).max() == round(1.0 / layer.scale)
+
+
+def test_a_leaky_layer_keeps_states_in_units_of_the_gain() -> None:
+    # dt = tau ln 2: a step keeps half, the gain is 1/2, and the state on the chip is V / gain = 2 V.
+    tau = 1_000.0 / math.log(2.0)
+    spec = network(neuron=NeuronSpec(kind="lif", tau_us=tau, v_min=-0.5), bias=[0.25, 0.0], dt_us=1_000)
+    layer = quantize(spec, scales={"fc": 1 / 64}).layer("fc")
+    assert layer.weight.tolist() == [[32, -16], [64, 0]]
+    assert (layer.threshold, layer.floor) == (128, -64)
+    assert layer.bias is not None
+    assert layer.bias.tolist() == [32, 0]
+    back = dequantize(quantize(spec, scales={"fc": 1 / 64})).layer("fc")
+    assert back.neuron is not None
+    assert back.neuron.v_th == pytest.approx(1.0)
+    assert back.neuron.v_min == pytest.approx(-0.5)
+    assert back.bias == pytest.approx([0.25, 0.0])
 
 
 def test_weights_without_a_neuron_are_refused() -> None:
