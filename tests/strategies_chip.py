@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from hypothesis import strategies as st
 
-from chiploop.chip.device import BatchTrace, Monitor, Trace
-from chiploop.chip.program import CoreConfig, Program
+from chiploop.chip.device import BatchTrace, Device, Monitor, Trace
+from chiploop.chip.program import CoreConfig, Program, Target
 from chiploop.chip.virtual import VirtualDevice
 from chiploop.events.types import Events, SensorShape
 from chiploop.rng import stream
@@ -26,14 +28,22 @@ def one_core(weight: np.ndarray, in_shape: tuple[int, int, int], **fields: objec
     return CoreConfig(weight=weight, in_shape=SensorShape(*in_shape), neuron_shape=shape, **given)
 
 
-def chain_of(*cores: CoreConfig) -> Program:
+def chain_of(*cores: CoreConfig, clock_us: int | None = None) -> Program:
     """Return the program whose cores hear one another in turn."""
-    return Program(profile_hash="", quant_hash="", cores=cores, input_core=cores[0].core, outputs=(cores[-1].core,))
+    return Program(
+        profile_hash="",
+        quant_hash="",
+        cores=cores,
+        input_shape=cores[0].in_shape,
+        inputs=(Target(cores[0].core),),
+        outputs=(cores[-1].core,),
+        clock_us=clock_us,
+    )
 
 
-def neuron(weight: int, **fields: object) -> Program:
+def neuron(weight: int, *, clock_us: int | None = None, **fields: object) -> Program:
     """Return a program of a single neuron with a single synapse."""
-    return chain_of(one_core(np.full((1, 1, 1, 1), weight, np.int8), (1, 1, 1), **fields))
+    return chain_of(one_core(np.full((1, 1, 1, 1), weight, np.int8), (1, 1, 1), **fields), clock_us=clock_us)
 
 
 def pulses(times: list[int], *, stop_us: int | None = None) -> Events:
@@ -48,41 +58,51 @@ def random_program(rng: np.random.Generator) -> Program:
     shape = SensorShape(*(int(n) for n in rng.integers(1, (4, 8, 8))))
     cores = []
     for number in range(n_cores):
-        targets = (number + 1,) if number + 1 < n_cores else ()
+        targets = (Target(number + 1),) if number + 1 < n_cores else ()
         core = _random_core(rng, number, shape, targets)
         cores.append(core)
         shape = core.out_shape
     return chain_of(*cores)
 
 
-def _random_core(rng: np.random.Generator, number: int, shape: SensorShape, targets: tuple[int, ...]) -> CoreConfig:
+def _random_core(rng: np.random.Generator, number: int, shape: SensorShape, targets: tuple[Target, ...]) -> CoreConfig:
+    kernel, geometry = random_map(rng, shape)
+    features = int(rng.choice([1, 2, 3, 15, 16, 17, 33] if not targets else [1, 2, 3, 4]))
+    rule = str(rng.choice(["one", "one", "all"]))
+    return one_core(
+        random_weight(rng, (shape.channels, *kernel, features)),
+        shape,
+        core=number,
+        layer=f"layer{number}",
+        targets=targets,
+        **geometry,
+        **random_neuron(rng, rule),
+    )
+
+
+def random_map(rng: np.random.Generator, shape: SensorShape) -> tuple[list[int], dict[str, int]]:
+    """Return a kernel and the stride, padding and pool of a core that hears such a map."""
     covering = rng.random() < 0.2  # a fully connected layer
     padding = 0 if covering else int(rng.integers(0, 4))
     kernel = [n if covering else int(rng.integers(1, min(n + 2 * padding, 4) + 1)) for n in shape[1:]]
     stride = int(rng.choice([1, 1, 1, 2, 3, 5]))
     size = min((n + 2 * padding - k) // stride + 1 for n, k in zip(shape[1:], kernel, strict=True))
     pool = int(rng.choice([p for p in (0, 0, 1, 2) if size >> p]))
-    features = int(rng.choice([1, 2, 3, 15, 16, 17, 33] if not targets else [1, 2, 3, 4]))
-    rule = str(rng.choice(["one", "one", "all"]))
+    return kernel, {"stride": stride, "padding": padding, "pool": pool}
+
+
+def random_neuron(rng: np.random.Generator, rule: str) -> dict[str, object]:
     # A low threshold under "all" answers one update with a hundred spikes, and four such cores with millions.
     thresholds = [40, 127, 300, 32640, 32641] if rule == "all" else [1, 2, 7, 40, 127, 128, 300, 32640, 32641, 32767]
-    return one_core(
-        _random_weight(rng, (shape.channels, *kernel, features)),
-        shape,
-        core=number,
-        layer=f"layer{number}",
-        threshold=int(rng.choice(thresholds)),
-        floor=int(rng.choice([-32768, -32767, -32641, -32640, -200, -13, -1, 0])),
-        reset=str(rng.choice(["subtract", "subtract", "zero"])),
-        spikes_per_update=rule,
-        stride=stride,
-        padding=padding,
-        pool=pool,
-        targets=targets,
-    )
+    return {
+        "threshold": int(rng.choice(thresholds)),
+        "floor": int(rng.choice([-32768, -32767, -32641, -32640, -200, -13, -1, 0])),
+        "reset": str(rng.choice(["subtract", "subtract", "zero"])),
+        "spikes_per_update": rule,
+    }
 
 
-def _random_weight(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+def random_weight(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     kind = rng.integers(5)
     if kind == 0:
         return rng.integers(-128, 128, shape).astype(np.int8)
@@ -109,18 +129,22 @@ def random_events(rng: np.random.Generator, shape: SensorShape, n_most: int = 24
     return Events.from_columns(times, *columns, shape, start_us=start_us, stop_us=stop_us)
 
 
-def affordable(program: Program, events: Events, n_synops: int) -> Events:
-    """Return the longest start of a stream (by doubling) that costs at most so many updates on a fresh chip."""
-    device = VirtualDevice(threads=1)
+def affordable(program: Program, events: Events, n_updates: int, *, device: Device | None = None) -> Events:
+    """Return the longest start of a stream (by doubling) that costs at most so many updates on a fresh chip.
+
+    Under a clock, whose edges cost as well, a start of a stream ends with its last event.
+    """
+    device = device or VirtualDevice(threads=1)
     device.load(program)
+    start = head if program.clock_us is None else opening
     best, n = 0, 1
     while True:
         device.reset()
-        trace = device.run(head(events, n))
-        if sum(counters.synops for counters in trace.counters.values()) > n_synops:
-            return head(events, best)
+        trace = device.run(start(events, n))
+        if sum(counters.synops + counters.clocked for counters in trace.counters.values()) > n_updates:
+            return start(events, best)
         if n >= len(events):
-            return events
+            return start(events, n)
         best, n = n, 2 * n
 
 
@@ -130,8 +154,14 @@ def head(events: Events, n: int) -> Events:
     return Events(*columns, events.shape, events.start_us, events.stop_us)
 
 
+def opening(events: Events, n: int) -> Events:
+    """Return the first n events, with bounds that end with the last of them."""
+    part = head(events, n)
+    return dataclasses.replace(part, stop_us=int(part.t_us[-1]) + 1 if len(part) else events.start_us)
+
+
 def random_monitor(rng: np.random.Generator, program: Program, events: Events, *, spikes: bool = True) -> Monitor:
-    """Return a monitor on a random choice of layers, whose windows cover the events and may outlast them."""
+    """Return a monitor on a random choice of layers, whose windows cover the run, clock and all, and may outlast it."""
     layers = [core.layer for core in program.cores]
     chosen = [tuple(layer for layer in layers if rng.random() < 0.7) for _ in range(3)]
     span = events.stop_us - events.start_us

@@ -5,120 +5,48 @@ It is slow on purpose: each line can be held against the contract, and the compi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from chiploop.chip.device import DEVICES, BatchTrace, Counters, DeviceInfo, Monitor, Trace
-from chiploop.chip.program import STATE_MAX, STATE_MIN, CoreConfig, Program
+from chiploop.chip.device import DEVICES, BatchTrace, DeviceInfo, Monitor, Trace
+from chiploop.chip.oracle_chip import OracleChip, OracleRun, run_each
+from chiploop.chip.oracle_core import Spike
+from chiploop.chip.program import Program
 from chiploop.errors import DeviceError
-from chiploop.events.types import Events, SensorShape
+from chiploop.events.types import Events
 
-COUNT_MAX = 65535
-"""Most spikes that a window count (uint16) holds; the others are counted as lost."""
-
-Address = tuple[int, int, int, int]
-"""Time, channel, y, x."""
-
-
-@dataclass
-class _Core:
-    """A core while it runs: plain lists, so that a step is the step of the contract and nothing else."""
-
-    config: CoreConfig
-    v: list[list[list[int]]] = field(init=False)  # [F][H][W]
-    weight: list[list[list[list[int]]]] = field(init=False)  # [C][kh][kw][F]
-    events_in: int = 0
-    synops: int = 0
-    high: int = 0
-    low: int = 0
-    floored: int = 0
-    spikes: list[Address] = field(default_factory=list)  # before pooling
-
-    def __post_init__(self) -> None:
-        self.weight = self.config.weight.tolist()
-        self.reset()
-
-    def reset(self) -> None:
-        features, height, width = self.config.neuron_shape
-        self.v = [[[0] * width for _ in range(height)] for _ in range(features)]
-
-    def forget(self) -> None:
-        """Empty what was counted and seen, not the state."""
-        self.events_in = self.synops = self.high = self.low = self.floored = 0
-        self.spikes = []
-
-    def hear(self, event: Address, send: Callable[[Address], None]) -> None:
-        """Scatter one event; `send` takes every event that leaves, at once."""
-        config = self.config
-        t, channel, y, x = event
-        features, height, width = config.neuron_shape
-        _, out_height, out_width = config.out_shape
-        _, kh, kw, _ = config.weight.shape
-        self.events_in += 1
-        for oy in range(height):
-            ky = y - (oy * config.stride - config.padding)
-            if not 0 <= ky < kh:
-                continue
-            for ox in range(width):
-                kx = x - (ox * config.stride - config.padding)
-                if not 0 <= kx < kw:
-                    continue
-                for f in range(features):
-                    for _ in range(self.update(f, oy, ox, self.weight[channel][ky][kx][f])):
-                        self.spikes.append((t, f, oy, ox))
-                        py, px = oy >> config.pool, ox >> config.pool
-                        if py < out_height and px < out_width:
-                            send((t, f, py, px))
-
-    def update(self, f: int, y: int, x: int, w: int) -> int:
-        """Add one weight to one state: saturate, clamp at the floor, fire; returns the number of spikes."""
-        config = self.config
-        self.synops += 1
-        v = self.v[f][y][x] + w
-        if v > STATE_MAX:
-            self.high += 1
-            v = STATE_MAX
-        if v < STATE_MIN:
-            self.low += 1
-            v = STATE_MIN
-        if v < config.floor:
-            self.floored += 1
-            v = config.floor
-        spikes = 0
-        while v >= config.threshold:
-            spikes += 1
-            v = v - config.threshold if config.reset == "subtract" else 0
-            if config.spikes_per_update == "one":
-                break
-        self.v[f][y][x] = v
-        return spikes
-
-    def counters(self) -> Counters:
-        return Counters(
-            events_in=self.events_in,
-            synops=self.synops,
-            spikes=len(self.spikes),
-            saturated_high=self.high,
-            saturated_low=self.low,
-            floored=self.floored,
-        )
+INPUT = -1
+"""Position of the input among the sources of a core: before every core."""
+TICK = (0,)
+EVENT = (1,)
 
 
 @DEVICES.register("oracle")
 class OracleDevice:
-    """The chip contract, literally; for tests and for doubts, at some million updates a second.
+    """The chip contract, literally; for tests and for doubts, at some hundred thousand updates a second.
 
-    Programs must be chains. Every event runs through the whole chain before the next one enters it.
+    Instant time: a spike carries the time of the event, or of the edge of the slow clock, that caused it. The cores run
+    one after the other in the program's order, each with the whole sequence that it hears: events in the order of
+    (time, position of the source with the input first, place in the source's stream), a clock edge before the events of
+    its time.
+
+    >>> import numpy as np
+    >>> from chiploop.chip.program import CoreConfig, Target
+    >>> from chiploop.events.types import SensorShape
+    >>> pixel = SensorShape(1, 1, 1)
+    >>> neuron = CoreConfig(core=0, layer="out", weight=np.full((1, 1, 1, 1), 3, np.int8), threshold=5, floor=0,
+    ...     reset="subtract", spikes_per_update="one", stride=1, padding=0, pool=0, in_shape=pixel, neuron_shape=pixel,
+    ...     targets=(), bias=np.array([-1], np.int16))
+    >>> program = Program(profile_hash="", quant_hash="", cores=(neuron,), input_shape=pixel, inputs=(Target(0),),
+    ...     outputs=(0,), clock_us=2)
+    >>> device = OracleDevice()
+    >>> device.load(program)
+    >>> device.run(Events.from_columns([0, 1, 2, 3], [0] * 4, [0] * 4, [0] * 4, pixel)).outputs["out"].t_us.tolist()
+    [1, 3]
     """
 
     def __init__(self) -> None:
-        self._program: Program | None = None
-        self._cores: list[_Core] = []
+        self._chip: OracleChip | None = None
 
     @property
     def info(self) -> DeviceInfo:
@@ -126,62 +54,24 @@ class OracleDevice:
         return DeviceInfo(name="oracle", kind="simulated")
 
     def load(self, program: Program) -> None:
-        """Take a program; the state is reset. Raises DeviceError unless the program is a chain."""
-        if not program.is_chain:
-            raise DeviceError("the oracle runs chains only: each core must be heard by the next one in the list")
-        self._program = program
-        self._cores = [_Core(core) for core in program.cores]
+        """Take a program; the state is reset."""
+        self._chip = OracleChip(program)
 
     def run(self, events: Events, *, monitor: Monitor | None = None) -> Trace:
         """Run one stream on from the present state."""
-        program = self._loaded()
-        monitor = monitor or Monitor()
-        _require(program, events, monitor)
-        outputs, potentials = self._run(events, monitor)
-        counts, lost = self._counts(monitor)
-        last = program.cores[-1]
-        return Trace(
-            outputs={last.layer: _to_events(outputs, last.out_shape, events)},
-            counters={core.config.layer: core.counters() for core in self._cores},
-            span_us=events.stop_us - events.start_us,
-            counts=counts,
-            potentials=potentials,
-            spikes={
-                core.config.layer: _to_events(core.spikes, core.config.neuron_shape, events)
-                for core in self._cores
-                if core.config.layer in monitor.spikes
-            },
-            lost=lost,
-        )
+        return _run(self._loaded(), events, monitor or Monitor())[1]
 
     def run_batch(self, batch: Sequence[Events], *, monitor: Monitor | None = None) -> BatchTrace:
         """Run every stream from reset state; the state of `run` is left alone."""
-        program = self._loaded()
-        monitor = monitor or Monitor()
-        if monitor.spikes:
-            raise DeviceError(f"monitor.spikes = {monitor.spikes}: a batch reports no spike events; use run")
-        traces, totals, finals = [], [], []
-        for events in batch:
-            other = OracleDevice()
-            other.load(program)
-            traces.append(other.run(events, monitor=monitor))
-            last = other._cores[-1]
-            total = np.zeros(last.config.neuron_shape, np.int64)
-            for _, f, y, x in last.spikes:
-                total[f, y, x] += 1
-            totals.append(total.reshape(-1))
-            finals.append(np.array(last.v, np.int16).reshape(-1))
-        return _joined(program, monitor, traces, totals, finals)
+        return run_each(self._loaded().program, batch, monitor or Monitor(), _run)
 
     def reset(self) -> None:
         """Bring every state to zero."""
-        self._loaded()
-        for core in self._cores:
-            core.reset()
+        self._loaded().reset()
 
     def close(self) -> None:
         """Forget the program."""
-        self._program, self._cores = None, []
+        self._chip = None
 
     def __enter__(self) -> OracleDevice:
         return self
@@ -191,106 +81,47 @@ class OracleDevice:
     ) -> None:
         self.close()
 
-    def _loaded(self) -> Program:
-        if self._program is None:
+    def _loaded(self) -> OracleChip:
+        if self._chip is None:
             raise DeviceError("the oracle holds no program: call load(program) first")
-        return self._program
-
-    def _run(self, events: Events, monitor: Monitor) -> tuple[list[Address], dict[str, NDArray[Any]]]:
-        """Run the stream depth first; returns what left the last core, and the potentials at the window edges."""
-        outputs: list[Address] = []
-        for core in self._cores:
-            core.forget()
-
-        def deliver(position: int, event: Address) -> None:
-            if position == len(self._cores):
-                outputs.append(event)
-            else:
-                self._cores[position].hear(event, lambda sent: deliver(position + 1, sent))
-
-        snapshots: dict[str, list[list[list[list[int]]]]] = {layer: [] for layer in monitor.potentials}
-        ends = list(monitor.window_edges_us[1:])
-
-        def close_windows(until_us: int | None) -> None:
-            while ends and (until_us is None or ends[0] <= until_us):
-                ends.pop(0)
-                for core in self._cores:
-                    if core.config.layer in snapshots:
-                        snapshots[core.config.layer].append([[list(row) for row in plane] for plane in core.v])
-
-        columns = (events.t_us.tolist(), events.channel.tolist(), events.y.tolist(), events.x.tolist())
-        for event in zip(*columns, strict=True):
-            close_windows(event[0])
-            deliver(0, event)
-        close_windows(None)
-        return outputs, {layer: np.array(maps, np.int16) for layer, maps in snapshots.items()}
-
-    def _counts(self, monitor: Monitor) -> tuple[dict[str, NDArray[Any]], int]:
-        edges, lost = monitor.window_edges_us, 0
-        counts = {}
-        for core in self._cores:
-            if core.config.layer not in monitor.counts:
-                continue
-            exact = np.zeros((monitor.n_windows, *core.config.neuron_shape), np.int64)
-            for t, f, y, x in core.spikes:
-                window = next(k for k in range(monitor.n_windows) if edges[k] <= t < edges[k + 1])
-                exact[window, f, y, x] += 1
-            fits = np.minimum(exact, COUNT_MAX)
-            lost += int((exact - fits).sum())
-            counts[core.config.layer] = fits.astype(np.uint16)
-        return counts, lost
+        return self._chip
 
 
-def _require(program: Program, events: Events, monitor: Monitor) -> None:
-    if events.shape != program.input_shape:
-        raise DeviceError(f"events have shape {tuple(events.shape)}, the program takes {tuple(program.input_shape)}")
-    layers = {core.layer for core in program.cores}
-    unknown = {*monitor.counts, *monitor.potentials, *monitor.spikes} - layers
-    if unknown:
-        raise DeviceError(f"the monitor names {sorted(unknown)}, the program has {sorted(layers)}")
-    edges = monitor.window_edges_us
-    if edges and any(not edges[0] <= t < edges[-1] for t in events.t_us.tolist()):
-        raise DeviceError(
-            f"windows from {edges[0]} to {edges[-1]} do not cover all events; widen the first or the last"
-        )
+Heard = tuple[int, tuple[int, ...], Spike]
+"""What a core meets: time, order among what has the same time, address."""
 
 
-def _to_events(rows: list[Address], shape: SensorShape, like: Events) -> Events:
-    table = np.array(rows, np.int64).reshape(-1, 4)
-    t, channel, y, x = table.T
-    return Events.from_columns(t, channel, y, x, shape, start_us=like.start_us, stop_us=like.stop_us)
+def _run(chip: OracleChip, events: Events, monitor: Monitor) -> tuple[OracleRun, Trace]:
+    stream = chip.begin(events, monitor)
+    seen = OracleRun(chip, events, monitor)
+    ticks = chip.ticks(events)
+    inboxes: list[list[Heard]] = [[] for _ in chip.cores]
+
+    def send(source: int, place: int, t: int, event: Spike) -> None:
+        core = None if source == INPUT else chip.cores[source]
+        for nth, (position, address) in enumerate(chip.ways(core, event)):
+            inboxes[position].append((t, (*EVENT, source, place, nth), address))
+
+    for place, (t, event) in enumerate(stream):
+        send(INPUT, place, t, event)
+    for position, core in enumerate(chip.cores):
+        clocked: list[Heard] = [(t, TICK, (0, 0, 0)) for t in ticks] if core.has_bias else []
+        _run_core(seen, position, sorted(clocked + inboxes[position]))
+        for place, (t, spike) in enumerate(seen.spikes[position]):
+            send(position, place, t, spike)
+            leaving = chip.leaving(core, spike)
+            if leaving is not None and chip.is_output(core):
+                seen.outputs[position].append((t, leaving))
+    return seen, seen.trace([core.counters() for core in chip.cores])
 
 
-def _joined(
-    program: Program,
-    monitor: Monitor,
-    traces: list[Trace],
-    totals: list[NDArray[Any]],
-    finals: list[NDArray[Any]],
-) -> BatchTrace:
-    names = list(Counters.__dataclass_fields__)
-    size = program.cores[-1].neuron_shape
-    neurons = size.channels * size.height * size.width
-
-    def stacked(kind: str, layers: tuple[str, ...], dtype: type[np.generic]) -> dict[str, NDArray[Any]]:
-        joined = {}
-        for layer in layers:
-            shape = (monitor.n_windows, len(traces), *program.layer(layer).neuron_shape)
-            joined[layer] = np.zeros(shape, dtype)
-            for sample, trace in enumerate(traces):
-                joined[layer][:, sample] = getattr(trace, kind)[layer]
-        return joined
-
-    return BatchTrace(
-        output_counts=np.array(totals, np.int64).reshape(-1, neurons),
-        output_potentials=np.array(finals, np.int16).reshape(-1, neurons),
-        counters={
-            core.layer: np.array(
-                [[getattr(trace.counters[core.layer], name) for name in names] for trace in traces], np.int64
-            ).reshape(-1, len(names))
-            for core in program.cores
-        },
-        counts=stacked("counts", monitor.counts, np.uint16),
-        potentials=stacked("potentials", monitor.potentials, np.int16),
-        lost=np.array([trace.lost for trace in traces], np.int64),
-    )
+def _run_core(seen: OracleRun, position: int, heard: list[Heard]) -> None:
+    """Run one core through all that it meets, in order."""
+    core, spikes = seen.chip.cores[position], seen.spikes[position]
+    edges = list(seen.monitor.window_edges_us[1:])
+    for t, order, event in heard:
+        while edges and edges[0] <= t:
+            seen.snap(position, edges.pop(0))
+        spikes += [(t, spike) for spike in (core.tick(t) if order == TICK else core.hear(t, event))]
+    for edge in edges:
+        seen.snap(position, edge)
