@@ -19,6 +19,8 @@ NETWORKS = {
     "graph": "16c5s2-16c3-P2-8c3-P2-256-10",
 }
 FATE = {  # the cores taken in data-flow order, or the rules broken
+    ("speck2e", "reference"): (0, 1, 2, 3, 4, 5),
+    ("speck2e", "graph"): (0, 1, 2, 3, 4),
     ("speck2f", "reference"): (0, 1, 2, 3, 4, 5),
     ("speck2f", "graph"): (0, 1, 2, 3, 4),
     ("mini", "reference"): {"core_count"},
@@ -40,6 +42,33 @@ def test_a_profile_is_whole(name: str) -> None:
     assert ChipProfile.model_validate(chip.model_dump()) == chip
     assert {"weight_bits", "neurons"} <= chip.stated
     assert chip.stated <= set(chip.sources)
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_number_says_where_it_comes_from(name: str) -> None:
+    chip = read_profile(name)
+    assert set(chip.sources) == chip.stated  # no source for what is not stated, either
+    for field in sorted(chip.stated):
+        source = chip.source(field)
+        if source.category == "assumed":
+            assert source.note, f"{field} is assumed: its note says why"
+        else:
+            assert source.references, f"{field} names no reference"
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_reference_is_cited_and_notes_speak_of_what_is_stated(name: str) -> None:
+    chip = read_profile(name)
+    cited = {text for field in chip.stated for text in chip.source(field).references}
+    assert cited == set(chip.references.values())
+    assert len(set(chip.references.values())) == len(chip.references)
+    assert set(chip.notes) <= chip.stated
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_prices_are_whole_or_absent(name: str) -> None:
+    chip = read_profile(name)
+    assert (chip.timing is None) == (chip.energy is None) == chip.unlimited_cores
 
 
 @pytest.mark.parametrize(("chip", "network"), sorted(FATE))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from chiploop.digest import digest
 from chiploop.errors import DataError, nearest
@@ -26,11 +27,33 @@ if TYPE_CHECKING:
         from importlib.abc import Traversable
 
 SUFFIX = ".toml"
-UNSOURCED = frozenset({"name", "revision", "sources", "notes", "unlimited_cores"})
+UNSOURCED = frozenset({"name", "revision", "references", "sources", "notes", "unlimited_cores"})
 """Fields that say what the profile is, not what the chip can do, and so need no source."""
+PRICES = frozenset({"timing", "energy", "event_latency_ns", "rest_power_uw", "active_power_uw"})
+"""Fields that say what a run costs; they change no program."""
 
-Source = Literal["datasheet", "paper", "measured", "assumed"]
+Category = Literal["datasheet", "paper", "measured", "assumed"]
+CATEGORIES: tuple[Category, ...] = get_args(Category)
+_CITING = ("datasheet", "paper")  # categories that must name a reference
 Positive = Annotated[int, Field(ge=1, strict=True)]
+Price = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Source(NamedTuple):
+    """Where a number comes from: the category, and the references in full."""
+
+    category: Category
+    references: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """The source in one line; what is assumed never reads as if its reference had said it."""
+        cited = "; ".join(self.references)
+        if self.category == "assumed" and cited:
+            return f"assumed, after {cited}"
+        told = cited or self.note
+        return f"{self.category}: {told}" if told else self.category
 
 
 class CoreProfile(BaseModel):
@@ -42,8 +65,40 @@ class CoreProfile(BaseModel):
     bias_words: Annotated[int, Field(ge=0, strict=True)]
 
 
+class TimingTable(BaseModel):
+    """How long a core takes; `chiploop.chip.timing.Timing` says what the constants mean."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    event_ns: Positive
+    synop_ns: Positive
+    hop_ns: Positive
+    fifo_depth: Positive | None = None
+    overflow: Literal["stall", "drop"] = "stall"
+    max_synops_per_s: Positive | None = None  # of one core
+
+
+class EnergyTable(BaseModel):
+    """Lowest and highest energy in pJ: of a synaptic update, of an event's way to a core, of a spike made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    synop_pj: tuple[Price, Price]
+    event_pj: tuple[Price, Price] | None = None
+    spike_pj: tuple[Price, Price] | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _check_order(cls, prices: tuple[float, float] | None) -> tuple[float, float] | None:
+        if prices is not None and prices[0] > prices[1]:
+            raise ValueError("the first must be the lowest, the second the highest")
+        return prices
+
+
 class ChipProfile(BaseModel):
-    """One chip; absent limits (None) do not bind. `sources` names where each field's numbers come from."""
+    """One chip; absent limits (None) do not bind.
+
+    `sources` names where each field's numbers come from: a category ("assumed"), and for a datasheet or a paper the
+    keys of `references` after a colon ("paper: yao2024"). Entries of a table are named "timing.event_ns".
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
@@ -51,6 +106,7 @@ class ChipProfile(BaseModel):
     cores: tuple[CoreProfile, ...]
     unlimited_cores: bool = False
     weight_bits: Positive = 8
+    bias_bits: Positive = 8  # signed
     state_bits: Positive = 16
     spikes_per_update: Literal["one", "all"] = "one"
     neurons: tuple[Literal["if", "lif"], ...] = ("if",)
@@ -68,34 +124,72 @@ class ChipProfile(BaseModel):
     event_latency_ns: Positive | None = None  # of one event through all cores
     rest_power_uw: Positive | None = None
     active_power_uw: tuple[Positive, Positive] | None = None  # lowest and highest published, on one task
-    sources: dict[str, Source] = Field(default_factory=dict)
+    timing: TimingTable | None = None
+    energy: EnergyTable | None = None
+    references: dict[str, str] = Field(default_factory=dict)
+    sources: dict[str, str] = Field(default_factory=dict)
     notes: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("sources", "notes", mode="before")
+    @classmethod
+    def _flatten(cls, table: Any) -> Any:
+        """`timing.event_ns` without quotes is a table within the table."""
+        return dict(_flat(table)) if isinstance(table, dict) else table
 
     @model_validator(mode="after")
     def _check_whole(self) -> ChipProfile:
         if bool(self.cores) == self.unlimited_cores:
             raise ValueError("a profile has either `cores` or `unlimited_cores = true`")
+        known = frozenset(_paths())
         for table in ("sources", "notes"):
             for name in getattr(self, table):
-                if name not in ChipProfile.model_fields or name in UNSOURCED:
-                    known = set(ChipProfile.model_fields) - UNSOURCED
+                if name not in known:
                     raise ValueError(f"{table}.{name} names no field of the chip, {nearest(name, known)}")
+        for name, text in self.sources.items():
+            self._check_source(name, text)
         if missing := sorted(self.stated - set(self.sources)):
             raise ValueError(f"no source for {', '.join(missing)}: add each to the `sources` table")
         return self
 
+    def _check_source(self, name: str, text: str) -> None:
+        category, keys = _split(text)
+        if category not in CATEGORIES:
+            raise ValueError(f"sources.{name} = {text!r}: {nearest(category, CATEGORIES)}")
+        if category in _CITING and not keys:
+            raise ValueError(
+                f"sources.{name} = {text!r} cites nothing: write '{category}: key', and the key under [references]"
+            )
+        for key in keys:
+            if key not in self.references:
+                raise ValueError(
+                    f"sources.{name} cites {key!r}, not under [references]; {nearest(key, self.references)}"
+                )
+
     @property
     def stated(self) -> frozenset[str]:
-        """Names of the fields that say something about the chip; each needs a source."""
-        given = {name: getattr(self, name) for name in self.model_fields_set - UNSOURCED}
-        return frozenset(
-            name for name, value in given.items() if value is not None and value is not False and value != ()
-        )
+        """Names of the fields that say something about the chip; each needs a source. A table's are "table.field"."""
+        return frozenset(name for name in _paths() if self._says(name))
+
+    def source(self, name: str) -> Source:
+        """Return where the number of a field comes from, such as "rest_power_uw" or "timing.event_ns"."""
+        if name not in self.sources:
+            raise DataError(f"chip profile {self.name!r} has no source for {name!r}; {nearest(name, self.sources)}")
+        category, keys = _split(self.sources[name])
+        (known,) = (c for c in CATEGORIES if c == category)
+        return Source(known, tuple(self.references[key] for key in keys), self.notes.get(name, ""))
 
     @property
     def digest(self) -> str:
-        """Digest of the limits; where a number comes from does not change a program."""
-        return digest(self.model_dump(mode="json", exclude={"sources", "notes"}))
+        """Digest of the limits; what a run costs and where a number comes from do not change a program."""
+        return digest(self.model_dump(mode="json", exclude={"references", "sources", "notes", *PRICES}))
+
+    def _says(self, name: str) -> bool:
+        owner: Any = self
+        for part in name.split("."):
+            if owner is None or part not in owner.model_fields_set:
+                return False
+            owner = getattr(owner, part)
+        return owner is not None and owner is not False and owner != ()
 
 
 def profile_names() -> list[str]:
@@ -137,10 +231,37 @@ def _shipped() -> Traversable:
     return files("chiploop.chip") / "profiles"
 
 
+_TABLES: dict[str, type[BaseModel]] = {"timing": TimingTable, "energy": EnergyTable}
+
+
+def _paths() -> Iterator[str]:
+    """Every name that may have a source: the fields, those of a table as table.field."""
+    for name in ChipProfile.model_fields:
+        if name in _TABLES:
+            yield from (f"{name}.{field}" for field in _TABLES[name].model_fields)
+        elif name not in UNSOURCED:
+            yield name
+
+
+def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _split(source: str) -> tuple[str, tuple[str, ...]]:
+    """Category and reference keys of `category: key, key`."""
+    category, _, keys = source.partition(":")
+    return category.strip(), tuple(key.strip() for key in keys.split(",") if key.strip())
+
+
 def _sentence(problem: ErrorDetails) -> str:
     at = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        model = CoreProfile if problem["loc"][0] == "cores" else ChipProfile
+        models: dict[str, type[BaseModel]] = {"cores": CoreProfile, **_TABLES}
+        model = models.get(str(problem["loc"][0]), ChipProfile) if len(problem["loc"]) > 1 else ChipProfile
         return f"unknown key {at!r}, {nearest(str(problem['loc'][-1]), model.model_fields)}"
     if problem["type"] == "missing":
         return f"key {at!r} is missing"
