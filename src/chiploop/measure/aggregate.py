@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from chiploop.errors import DataError
@@ -16,7 +17,8 @@ _Key = tuple[str | None, ...]
 def aggregate(records: Sequence[RunRecord]) -> list[Metric]:
     """Return every metric's mean over seeds, in order of first appearance, with seed None and n_seeds set.
 
-    Two seeds or more give a t interval; with one the metric keeps its own. Of the same metric measured twice with one
+    Two seeds or more give a t interval; with one the metric keeps its own. A range of assumptions stays a range: what
+    the constants leave open is no spread of seeds, and no seed narrows it. Of the same metric measured twice with one
     seed in one experiment (a stage run again) the later record counts. A quoted number passes as it is. Raises
     DataError when two experiments hold the same metric: a mean over both would hide which is which
     (`split_experiments` tells them apart).
@@ -65,7 +67,10 @@ def _mean(by_seed: dict[int | None, Metric]) -> Metric:
         return last
     if len(metrics) == 1:
         return dataclasses.replace(last, seed=None, n_seeds=1)
-    value, low, high = seed_interval([metric.value for metric in metrics])
+    if last.interval == "range":
+        value, low, high = (_mean_of(metrics, field) for field in ("value", "low", "high"))
+    else:
+        value, low, high = seed_interval([metric.value for metric in metrics])
     if last.unit == "share":  # nothing outside the range of the quantity itself; the coverage stays
         floor = -1.0 if last.versus else 0.0
         low, high = min(value, max(low, floor)), max(value, min(high, 1.0))
@@ -78,7 +83,11 @@ def _mean(by_seed: dict[int | None, Metric]) -> Metric:
         value=value,
         low=low,
         high=high,
-        interval="t",
+        interval="range" if last.interval == "range" else "t",
         n=counts.pop() if len(counts) == 1 else None,
         note=notes.pop() if len(notes) == 1 else None,
     )
+
+
+def _mean_of(metrics: Sequence[Metric], field: str) -> float:
+    return math.fsum(getattr(metric, field) for metric in metrics) / len(metrics)

@@ -23,8 +23,43 @@ FIGURE_KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "layer-correlation": (("layers", "correlation"), ()),
     "rates": (("layers", "spikes_per_sample"), ()),
     "quantisation": (("layers", "scale", "snr_db", "clipped", "zeroed"), ()),
+    "causes": (
+        (
+            "causes",
+            "accuracy",
+            "difference",
+            "low",
+            "high",
+            "n_lost",
+            "n_gained",
+            "p_value",
+            "layer",
+            "measured",
+            "share",
+        ),
+        ("layers", "correlation", "ratio", "classes", "start", "n", "advice"),
+    ),
+    "fault-levels": (("levels", "accuracy", "low", "high"), ("n", "faults", "trained_through")),
+    "anytime": (("at_us", "accuracy", "low", "high"), ("n",)),
+    "latency": (("counts",), ("edges_ns", "percentiles_ns")),
+    "core-load": (("layers", "synops_per_s"), ("limit",)),
     "windows": (("windows", "accuracy", "agreement", "relative_counts"), ("layers", "chip_accuracy")),
 }
+EDGES = {"weight-distribution": "edges", "latency": "edges_ns"}
+"""Histograms: the entry that is one longer than counts."""
+OPTIONAL_COLUMNS = {
+    "core-load": (
+        "busiest_synops_per_s",
+        "peak_synops_per_s",
+        "busy",
+        "wait_ns",
+        "stalls",
+        "stalled_ns",
+        "dropped",
+        "fifo_peak",
+    ),
+}
+"""Columns that need not be there, but must be as long as the others if they are."""
 RASTER_COLUMNS = ("t_us", "address", "polarity")
 DEFAULT_BINS = 61  # odd, so that zero falls into the middle of a bin and not on an edge
 
@@ -44,6 +79,14 @@ class Figure:
     - quantisation: layers, scale, snr_db, clipped, zeroed (shares)
     - windows: windows, accuracy, agreement (with the chip's decisions), relative_counts (one list by layer for each
       number of windows: counts over the chip's), layers, chip_accuracy
+    - causes: causes in order, the accuracy with each, its difference with interval, and so on (measure.causes); start
+      [value, low, high] of the model itself; correlation and ratio, one list by layer for each cause
+    - fault-levels: levels (multiples of the faults' strengths), accuracy, low, high, n, faults in words, and whether
+      the network was trained_through them
+    - anytime: at_us, accuracy, low, high, n: accuracy of the output spikes up to each time
+    - latency: counts [k], edges_ns [k + 1], percentiles_ns {percentage: ns} of the output spikes
+    - core-load: layers, synops_per_s, limit (None where the chip states none); optionally busiest_synops_per_s and, of
+      timed runs, peak_synops_per_s, busy (share of time), wait_ns (mean), stalls, stalled_ns, dropped, fifo_peak
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -60,9 +103,11 @@ class Figure:
         for name in (*columns, *entries):
             if name not in self.data:
                 raise DataError(f"figure {self.kind!r} lacks {name!r}; it needs {', '.join((*columns, *entries))}")
-        _require_one_length(self.kind, {name: self.data[name] for name in columns})
-        if self.kind == "weight-distribution" and len(self.data["edges"]) != len(self.data["counts"]) + 1:
-            raise DataError("figure 'weight-distribution': edges must be one more than counts")
+        given = [name for name in OPTIONAL_COLUMNS.get(self.kind, ()) if name in self.data]
+        _require_one_length(self.kind, {name: self.data[name] for name in (*columns, *given)})
+        edges = EDGES.get(self.kind)
+        if edges is not None and len(self.data[edges]) != len(self.data["counts"]) + 1:
+            raise DataError(f"figure {self.kind!r}: {edges} must be one more than counts")
         if self.kind == "learning-curve":
             _require_one_length(self.kind, {"epoch": self.data["epoch"], **self.data["validation"]})
         if self.kind == "raster":

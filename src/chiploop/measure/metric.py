@@ -14,9 +14,9 @@ from chiploop.errors import DataError, nearest
 from chiploop.registry import Registry
 
 How = Literal["counted", "modelled", "measured", "quoted"]
-Where = Literal["software", "int-sync", "accelerator", "chip"]
+Where = Literal["software", "int-sync", "accelerator", "chip", "faulty"]
 Ties = Literal["wrong", "potential"]
-IntervalKind = Literal["wilson", "t", "paired", "bootstrap"]
+IntervalKind = Literal["wilson", "t", "paired", "bootstrap", "range"]
 HOWS: tuple[How, ...] = get_args(How)
 WHERES: tuple[Where, ...] = get_args(Where)
 _TIES: tuple[Ties, ...] = get_args(Ties)
@@ -27,13 +27,15 @@ _INTERVALS: tuple[IntervalKind, ...] = get_args(IntervalKind)
 class MetricKind:
     """What is known about a metric before it is computed.
 
-    `pools` says how values over disjoint sets of samples combine: "mean" (weighted by n), "sum", or "none".
+    `pools` says how values over disjoint sets of samples combine: "mean" (weighted by n), "sum", or "none". `hows` are
+    the ways in which such a number can come about.
     """
 
     unit: str
     title: str
     pools: Literal["mean", "sum", "none"]
     better: Literal["higher", "lower", "neither"] = "neither"
+    hows: tuple[How, ...] = HOWS
 
 
 METRICS: Registry[MetricKind] = Registry("metric")
@@ -50,6 +52,33 @@ for _name, _kind in {
     "synops_per_sample": MetricKind(unit="synops", title="Synaptic updates a sample", pools="mean", better="lower"),
     "saturated_per_sample": MetricKind(unit="updates", title="Saturations a sample", pools="mean", better="lower"),
     "dropped_per_sample": MetricKind(unit="events", title="Dropped events a sample", pools="mean", better="lower"),
+    "macs_per_sample": MetricKind(unit="MACs", title="Multiply-accumulates a sample", pools="mean", better="lower"),
+    "acs_per_sample": MetricKind(unit="ACs", title="Accumulates a sample", pools="mean", better="lower"),
+    "updates_per_sample": MetricKind(unit="updates", title="Neuron updates a sample", pools="mean", better="lower"),
+    "operation_energy_per_sample": MetricKind(
+        unit="uJ", title="Energy of the operations of a sample", pools="mean", better="lower", hows=("modelled",)
+    ),
+    "energy_per_sample": MetricKind(
+        unit="uJ",
+        title="Energy a sample, rest included",
+        pools="mean",
+        better="lower",
+        hows=("modelled", "measured", "quoted"),
+    ),
+    "first_spike": MetricKind(unit="us", title="Median time to the first output spike", pools="none", better="lower"),
+    "decision_time": MetricKind(unit="us", title="Median time to the final decision", pools="none", better="lower"),
+    "latency_median": MetricKind(unit="us", title="Latency of a spike, median", pools="none", better="lower"),
+    "latency_p99": MetricKind(unit="us", title="Latency of a spike, 99th percentile", pools="none", better="lower"),
+    "synop_rate": MetricKind(
+        unit="synops/s", title="Synaptic updates a second of the busiest core", pools="none", better="lower"
+    ),
+    "stalls_per_sample": MetricKind(unit="stalls", title="Stalled sends a sample", pools="mean", better="lower"),
+    "device_failures": MetricKind(
+        unit="failures", title="Failures of the device", pools="none", better="lower", hows=("counted",)
+    ),
+    "batches_skipped": MetricKind(
+        unit="batches", title="Batches skipped in training", pools="none", better="lower", hows=("counted",)
+    ),
     "train_seconds": MetricKind(unit="s", title="Training time", pools="none", better="lower"),
     "chip_share": MetricKind(unit="share", title="Share of a training step spent in the chip", pools="none"),
 }.items():
@@ -61,8 +90,10 @@ class Metric:
     """A number, and how it came about.
 
     `n` is the number of samples behind the value (of one seed), `n_seeds` the number of seeds behind an aggregate.
-    `seed` is None for an aggregate over seeds. `low` and `high` bound the 95 % interval named by `interval`.
-    `versus` is the place a difference is taken from: value(where) - value(versus). A quoted number names its source.
+    `seed` is None for an aggregate over seeds. `low` and `high` bound the 95 % interval named by `interval`; those of
+    a "range" are no interval over samples, but what the lowest and the highest constants of a model give. `versus` is
+    the place a difference is taken from: value(where) - value(versus). A quoted number names its source, a modelled
+    one its constants.
 
     >>> Metric(name="accuracy", value=0.95, unit="share", how="counted", n=300, method="bptt", where="chip").value
     0.95
@@ -108,10 +139,16 @@ class Metric:
             given = getattr(self, field)
             if not (given in known or (optional and given is None)):
                 raise DataError(f"metric {self.name!r}: {field} is {given!r}; {nearest(str(given), known)}")
-        if self.name in METRICS.names() and self.unit != (unit := METRICS.get(self.name).unit):
-            raise DataError(f"metric {self.name!r}: unit is {self.unit!r}; it must be {unit!r}")
-        if self.how == "quoted" and not self.source:
-            raise DataError(f"metric {self.name!r} is quoted; give its source")
+        if self.name in METRICS.names():
+            kind = METRICS.get(self.name)
+            if self.unit != kind.unit:
+                raise DataError(f"metric {self.name!r}: unit is {self.unit!r}; it must be {kind.unit!r}")
+            if self.how not in kind.hows:
+                raise DataError(f"metric {self.name!r}: how is {self.how!r}; it can be {' or '.join(kind.hows)}")
+        if self.how in ("quoted", "modelled") and not self.source:
+            raise DataError(f"metric {self.name!r} is {self.how}; give its source")
+        if self.interval == "range" and self.how != "modelled":
+            raise DataError(f"metric {self.name!r} is {self.how}; a range of assumptions belongs to a modelled number")
 
     def _check_numbers(self) -> None:
         for field in ("value", "low", "high"):

@@ -7,6 +7,7 @@ from chiploop.report.table import Cell
 
 MINUS = "−"
 _S_PER_MIN, _S_PER_H = 60, 3600
+_PER_THOUSAND = 1_000
 
 
 def percent(value: float, *, digits: int = 1, signed: bool = False) -> str:
@@ -54,6 +55,45 @@ def seconds(value: float) -> str:
     if value < _S_PER_H:
         return f"{value / _S_PER_MIN:.1f} min"
     return f"{value / _S_PER_H:.1f} h"
+
+
+def energy(value_uj: float) -> str:
+    """Return an energy given in microjoules in nJ, µJ or mJ, with three significant digits.
+
+    >>> energy(0.00123), energy(126), energy(4000)
+    ('1.23 nJ', '126 µJ', '4 mJ')
+    """
+    return _scaled(value_uj, ("nJ", "µJ", "mJ"))
+
+
+def microseconds(value_us: float) -> str:
+    """Return a time given in microseconds in ns, µs or ms, with three significant digits.
+
+    >>> microseconds(0.373), microseconds(3.36), microseconds(41300)
+    ('373 ns', '3.36 µs', '41.3 ms')
+    """
+    return _scaled(value_us, ("ns", "µs", "ms"))
+
+
+def energy_cell(metric: Metric | None) -> Cell:
+    """Return an energy; as detail the range that a model's constants leave open, or the half interval over seeds."""
+    if metric is None:
+        return Cell()
+    low, high = metric.low, metric.high
+    if low is None or high is None:
+        return Cell(energy(metric.value))
+    detail = f"{energy(low)} to {energy(high)}" if metric.interval == "range" else f"± {energy((high - low) / 2)}"
+    return Cell(energy(metric.value), detail)
+
+
+def _scaled(value: float, units: tuple[str, str, str]) -> str:
+    """Thousandths, ones or thousands of a unit; beyond them, thousands apart."""
+    if abs(value) < 1:
+        return f"{value * _PER_THOUSAND:.3g} {units[0]}"
+    if abs(value) < _PER_THOUSAND:
+        return f"{value:.3g} {units[1]}"
+    value /= _PER_THOUSAND
+    return f"{value:.3g} {units[2]}" if abs(value) < _PER_THOUSAND else f"{value:,.0f} {units[2]}"
 
 
 def share_cell(metric: Metric | None) -> Cell:

@@ -46,6 +46,17 @@ def test_three_seeds_give_mean_and_t_interval() -> None:
     assert (mean.seed, mean.n_seeds, mean.n, mean.interval) == (None, 3, 100, "t")
 
 
+def test_a_range_of_assumptions_stays_one_over_seeds() -> None:
+    def energy(seed: int, low: float, value: float, high: float) -> Metric:
+        fields = {"value": value, "low": low, "high": high, "seed": seed, "n": 100}
+        common = {"name": "energy_per_sample", "unit": "uJ", "how": "modelled", "source": "prices", "method": "bptt"}
+        return Metric(**fields, **common, interval="range")  # type: ignore[arg-type]
+
+    (mean,) = aggregate([_record(0, energy(0, 1.0, 2.0, 4.0)), _record(1, energy(1, 3.0, 6.0, 12.0))])
+    assert (mean.low, mean.value, mean.high) == (2.0, 4.0, 8.0)
+    assert (mean.interval, mean.how, mean.n_seeds, mean.source) == ("range", "modelled", 2, "prices")
+
+
 def test_one_seed_keeps_its_own_interval() -> None:
     (only,) = aggregate([_record(0, ONE)])
     assert (only.low, only.high, only.interval, only.seed, only.n_seeds) == (0.8, 0.95, "wilson", None, 1)

@@ -65,7 +65,10 @@ def test_round_trip_and_equality_by_content() -> None:
         ({"low": 0.6, "high": 0.7}, "lies outside"),
         ({"n": 0}, "n is 0"),
         ({"how": "quoted"}, "give its source"),
+        ({"how": "modelled"}, "is modelled; give its source"),
         ({"ties": "right"}, "ties is 'right'"),
+        ({"interval": "rang"}, "did you mean 'range'"),
+        ({"low": 0.4, "high": 0.6, "interval": "range"}, "is counted; a range of assumptions belongs to a modelled"),
     ],
 )
 def test_a_number_that_cannot_be_right_is_refused(change: dict[str, object], message: str) -> None:
@@ -80,6 +83,15 @@ def test_reading_refuses_unknown_and_missing_fields() -> None:
         Metric.from_dict({"name": "x", "value": 1, "unit": "s", "how": "measured", "methods": "bptt"})
     with pytest.raises(DataError, match="incomplete"):
         Metric.from_dict({"name": "x"})
+
+
+def test_a_range_belongs_to_a_modelled_number_with_a_source() -> None:
+    fields = {"name": "energy_per_sample", "value": 2.0, "unit": "uJ", "low": 1.0, "high": 4.0, "interval": "range"}
+    ranged = Metric(**fields, how="modelled", source="prices")  # type: ignore[arg-type]
+    assert Metric.from_dict(ranged.to_dict()) == ranged
+    for how in ("measured", "quoted"):
+        with pytest.raises(DataError, match="a range of assumptions belongs to a modelled number"):
+            Metric(**fields, how=how, source="meter")  # type: ignore[arg-type]
 
 
 def test_a_metric_nobody_registered_may_have_any_unit() -> None:

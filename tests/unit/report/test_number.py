@@ -3,7 +3,18 @@ from __future__ import annotations
 import pytest
 
 from chiploop.measure.metric import Metric
-from chiploop.report.number import count, count_cell, percent, real, seconds, seconds_cell, share_cell
+from chiploop.report.number import (
+    count,
+    count_cell,
+    energy,
+    energy_cell,
+    microseconds,
+    percent,
+    real,
+    seconds,
+    seconds_cell,
+    share_cell,
+)
 from chiploop.report.table import Cell
 
 
@@ -49,6 +60,37 @@ def test_counts(value: float, text: str) -> None:
 )
 def test_durations(value: float, text: str) -> None:
     assert seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0 nJ"),
+        (0.0000123, "0.0123 nJ"),
+        (0.5, "500 nJ"),
+        (1.0, "1 µJ"),
+        (126.4, "126 µJ"),
+        (1_500.0, "1.5 mJ"),
+        (2_345_678.0, "2,346 mJ"),
+    ],
+)
+def test_energies_in_fitting_units(value: float, text: str) -> None:
+    assert energy(value) == text
+
+
+def test_times_on_the_chip_in_fitting_units() -> None:
+    assert [microseconds(value) for value in (0.373, 3.36, 300_000)] == ["373 ns", "3.36 µs", "300 ms"]
+
+
+def test_an_energy_shows_what_its_prices_leave_open() -> None:
+    fields = {"name": "energy_per_sample", "value": 2.0, "unit": "uJ", "how": "modelled", "source": "prices"}
+    plain = Metric(**fields)  # type: ignore[arg-type]
+    ranged = Metric(**fields, low=0.5, high=1_200.0, interval="range")  # type: ignore[arg-type]
+    assert energy_cell(plain) == Cell("2 µJ")
+    assert energy_cell(ranged) == Cell("2 µJ", "500 nJ to 1.2 mJ")
+    seeds = Metric(**fields, low=1.5, high=2.5, interval="t", n_seeds=3)  # type: ignore[arg-type]
+    assert energy_cell(seeds) == Cell("2 µJ", "± 500 nJ")
+    assert energy_cell(None) == Cell("–")
 
 
 def test_cells() -> None:
