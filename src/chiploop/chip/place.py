@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chiploop.chip.plan import CorePlan
-from chiploop.chip.profile import ChipProfile
+from chiploop.chip.profile import ChipProfile, CoreProfile
 from chiploop.errors import DesignRuleError, DeviceError
 
 
@@ -20,6 +20,8 @@ class CoreUsage:
     neuron_words: int
     kernel_limit: int | None
     neuron_limit: int | None
+    bias_words: int = 0
+    bias_limit: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Placement:
 def place(plans: Sequence[CorePlan], profile: ChipProfile) -> Placement:
     """Return the placement in which each layer, in order, has the lowest core that leaves room for all others.
 
-    Layers and cores are matched by augmenting paths (an edge where both memories suffice), so a placement is found
+    Layers and cores are matched by augmenting paths (an edge where all memories suffice), so a placement is found
     whenever there is one. Raises DesignRuleError that names the layers that compete for too few cores.
     """
     if profile.unlimited_cores:
@@ -66,7 +68,9 @@ def cores_that_fit(plan: CorePlan, profile: ChipProfile) -> list[int]:
     return [
         number
         for number, core in enumerate(profile.cores)
-        if plan.kernel_words <= core.kernel_words and plan.neuron_words <= core.neuron_words
+        if plan.kernel_words <= core.kernel_words
+        and plan.neuron_words <= core.neuron_words
+        and plan.bias_words <= core.bias_words
     ]
 
 
@@ -80,8 +84,8 @@ def _usage(plan: CorePlan, core: int, profile: ChipProfile) -> CoreUsage:
         limits = profile.cores[core]
         if core not in (fitting := cores_that_fit(plan, profile)):
             raise DeviceError(
-                f"layer {plan.layer!r} needs {plan.kernel_words} kernel and {plan.neuron_words} neuron words; "
-                f"core {core} has {limits.kernel_words} and {limits.neuron_words}; cores that fit: {fitting}"
+                f"layer {plan.layer!r} needs {_words(plan)}; core {core} has {_words(limits)}; "
+                f"cores that fit: {fitting}"
             )
     return CoreUsage(
         layer=plan.layer,
@@ -90,7 +94,14 @@ def _usage(plan: CorePlan, core: int, profile: ChipProfile) -> CoreUsage:
         neuron_words=plan.neuron_words,
         kernel_limit=None if limits is None else limits.kernel_words,
         neuron_limit=None if limits is None else limits.neuron_words,
+        bias_words=plan.bias_words,
+        bias_limit=None if limits is None else limits.bias_words,
     )
+
+
+def _words(memory: CorePlan | CoreProfile) -> str:
+    bias = f" and {memory.bias_words} bias" if memory.bias_words else ""
+    return f"{memory.kernel_words} kernel{',' if bias else ' and'} {memory.neuron_words} neuron{bias} words"
 
 
 def _match(allowed: Mapping[str, list[int]], plans: Sequence[CorePlan]) -> None:
@@ -102,7 +113,7 @@ def _match(allowed: Mapping[str, list[int]], plans: Sequence[CorePlan]) -> None:
         # By Hall's theorem: the layers an augmenting search meets share the cores it saw, and are one too many.
         rivals = {name} | {holder[core] for core in seen}
         needs = ", ".join(
-            f"{plan.layer!r} ({plan.kernel_words} kernel, {plan.neuron_words} neuron words)"
+            f"{plan.layer!r} ({_words(plan)})"
             for plan in plans
             if plan.layer in rivals
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from chiploop.chip.plan import Design, ceil_log2, design
-from chiploop.chip.profile import ChipProfile
+from chiploop.chip import cure as cures
+from chiploop.chip.place import cores_that_fit
+from chiploop.chip.plan import Design, design
+from chiploop.chip.profile import ChipProfile, CoreProfile
 from chiploop.errors import DesignRuleError
 from chiploop.quantize.scheme import QuantSpec
 from chiploop.registry import Registry
 from chiploop.spec.graph import INPUT, NetworkSpec
-from chiploop.spec.ops import SumPool
 
 MAP_RANKS = (1, 3)
 
@@ -52,29 +53,51 @@ def require_rules(network: NetworkSpec | QuantSpec, profile: ChipProfile) -> Non
         )
 
 
-@RULES.register("chain")
-def rule_chain(design: Design, profile: ChipProfile) -> Iterator[Violation]:
-    """Each layer hears one source and is heard by one layer (more than `fan_out` targets break that rule instead)."""
-    for name in (INPUT, *(layer.name for layer in design.network.layers)):
-        sources = sum(edge.target == name for edge in design.network.edges)
-        targets = sum(edge.source == name for edge in design.network.edges)
-        if sources > 1:
-            cure = "merges are not compiled yet; keep one source"
-            found = f"{sources} sources"
-            yield Violation(rule="chain", layer=name, value=found, limit=1, excess=sources - 1, cure=cure)
-        over_fan_out = name != INPUT and profile.fan_out is not None and targets > profile.fan_out
-        if targets > 1 and not over_fan_out:
-            cure = "branches are not compiled yet; keep one target"
-            found = f"{targets} targets"
-            yield Violation(rule="chain", layer=name, value=found, limit=1, excess=targets - 1, cure=cure)
-
-
 @RULES.register("fan_out")
 def rule_fan_out(design: Design, profile: ChipProfile) -> Iterator[Violation]:
-    """A core sends its events to at most `fan_out` cores."""
-    for layer in design.network.layers:
-        targets = sum(edge.source == layer.name for edge in design.network.edges)
-        yield from _at_most("fan_out", layer.name, targets, profile.fan_out, "send to fewer layers")
+    """The input and every core send their events to at most `fan_out` cores."""
+    ways = {INPUT: design.inputs, **{plan.layer: plan.targets for plan in design.plans}}
+    for name, targets in ways.items():
+        heard_by = ", ".join(repr(target.layer) for target in targets)
+        cure = f"send to {profile.fan_out} of {heard_by}"
+        yield from _at_most("fan_out", name, len(targets), profile.fan_out, cure)
+
+
+@RULES.register("merge")
+def rule_merge(design: Design, profile: ChipProfile) -> Iterator[Violation]:  # noqa: ARG001 - every rule's signature
+    """What arrives at one core has one height and width, and a shift is a whole number of channels."""
+    for plan in design.plans:
+        _, height, width = plan.in_shape
+        for one in plan.heard:
+            if (one.height, one.width) != (height, width):
+                found, limit = f"{one.height}x{one.width} from {one.source!r}", f"{height}x{width}"
+                cure = "pool its sources to one size before they meet"
+                yield _found("merge", plan.layer, found, limit, cure)
+            if one.shift is None:
+                found, limit = f"a shift of {one.source!r} inside a channel", f"multiples of {height * width} features"
+                cure = "join the maps before Flatten, or shift by whole channels"
+                yield _found("merge", plan.layer, found, limit, cure)
+
+
+@RULES.register("output")
+def rule_output(design: Design, profile: ChipProfile) -> Iterator[Violation]:  # noqa: ARG001 - every rule's signature
+    """The last weighted layer alone is the output, by one way and at its own channels; every other one is heard."""
+    if not design.plans:
+        return  # another rule's
+    last = design.plans[-1].layer
+    limit, cure = f"one output, {last!r}", f"lead it to a later layer, so that {last!r} alone is the output"
+    for plan in design.plans[:-1]:
+        if plan.layer in design.outputs or not plan.targets:
+            found = "an output" if plan.layer in design.outputs else "heard by none"
+            yield _found("output", plan.layer, found, limit, cure)
+    own = [way for way in design.ends if way.source == last]
+    if INPUT in design.outputs or not own:
+        found, cure = "no end of the network" if not own else "an end beside the input", f"end the network in {last!r}"
+        yield _found("output", last, found, limit, cure)
+    elif len(own) > 1 or own[0].shift != 0:
+        found = f"{len(own)} ways to the end" if len(own) > 1 else "a shift on the way to the end"
+        cure = f"lead {last!r} to the end by one edge, without a shift"
+        yield _found("output", last, found, "one way, no shift", cure)
 
 
 @RULES.register("order")
@@ -83,19 +106,13 @@ def rule_order(design: Design, profile: ChipProfile) -> Iterator[Violation]:  # 
     first = next((plan.layer for plan in design.plans), None)
     if first is None:
         cure = "give the network a Conv or a Linear"
-        yield Violation(rule="order", layer=INPUT, value="no weights", limit="at least 1", excess=None, cure=cure)
+        yield _found("order", INPUT, "no weights", "at least 1", cure)
     if len(design.network.input_shape) not in MAP_RANKS:
         cure = "shape the input as (C, H, W)"
-        shape = f"input {design.network.input_shape}"
-        yield Violation(rule="order", layer=INPUT, value=shape, limit="1 or 3 axes", excess=None, cure=cure)
-    for layer in design.network.layers:
-        if layer.name == first:
-            return
-        if isinstance(layer.op, SumPool):
-            cure = f"put the pool after {first!r}, or give {first!r} a stride" if first else "put it after a Conv"
-            yield Violation(
-                rule="order", layer=layer.name, value="a pool before any weights", limit="after", excess=None, cure=cure
-            )
+        yield _found("order", INPUT, f"input {design.network.input_shape}", "1 or 3 axes", cure)
+    for name in design.early_pools:
+        cure = f"put the pool after {first!r}, or give {first!r} a stride" if first else "put it after a Conv"
+        yield _found("order", name, "a pool before any weights", "after", cure)
 
 
 @RULES.register("neuron")
@@ -107,17 +124,15 @@ def rule_neuron(design: Design, profile: ChipProfile) -> Iterator[Violation]:
         if kind not in profile.neurons:
             leak = "; the chip's only leak is a clocked bias" if kind == "lif" else ""
             cure = f"use neuron kind {allowed!r}{leak}"
-            found = f"neuron {kind}"
-            yield Violation(rule="neuron", layer=plan.layer, value=found, limit=allowed, excess=None, cure=cure)
+            yield _found("neuron", plan.layer, f"neuron {kind}", allowed, cure)
 
 
-@RULES.register("bias")
-def rule_bias(design: Design, profile: ChipProfile) -> Iterator[Violation]:  # noqa: ARG001 - every rule's signature
-    """No biases: the chip adds one at clock edges, not at events, and programs carry none."""
-    for plan in design.plans:
-        if plan.has_bias:
-            cure = "train without biases"
-            yield Violation(rule="bias", layer=plan.layer, value="a bias", limit="none", excess=None, cure=cure)
+@RULES.register("bias_bits")
+def rule_bias_bits(design: Design, profile: ChipProfile) -> Iterator[Violation]:
+    """A bias has no more bits than the chip's."""
+    for layer, bias in (design.biases or {}).items():
+        cure = "quantise with a larger scale, or train with smaller biases"
+        yield from _at_most("bias_bits", layer, bias, (1 << (profile.bias_bits - 1)) - 1, cure)
 
 
 @RULES.register("kernel_square")
@@ -128,8 +143,7 @@ def rule_kernel_square(design: Design, profile: ChipProfile) -> Iterator[Violati
         if height != width:
             side = min(plan.kernel)
             cure = f"make the map before it square, for instance {side}x{side}"
-            found = f"kernel {height}x{width}"
-            yield Violation(rule="kernel_square", layer=plan.layer, value=found, limit="square", excess=None, cure=cure)
+            yield _found("kernel_square", plan.layer, f"kernel {height}x{width}", "square", cure)
 
 
 @RULES.register("kernel_size")
@@ -152,19 +166,17 @@ def rule_stride(design: Design, profile: ChipProfile) -> Iterator[Violation]:
 def rule_padding(design: Design, profile: ChipProfile) -> Iterator[Violation]:
     """The padding is at most `max_padding`."""
     for plan in design.plans:
-        cure = f"use a padding of {profile.max_padding}"
+        cure = cures.smaller_padding(plan, profile.max_padding or 0)
         yield from _at_most("padding", plan.layer, plan.padding, profile.max_padding, cure)
 
 
 @RULES.register("pool")
 def rule_pool(design: Design, profile: ChipProfile) -> Iterator[Violation]:
-    """The pools after a layer multiply to a size the chip has, in any case a power of two (addresses are shifted)."""
+    """The pools on every way out of a layer multiply to a size the chip has, always a power of two (a shift)."""
     for plan in design.plans:
-        allowed = profile.pools
-        if allowed is None:
-            below = 1 << (plan.pool.bit_length() - 1)
-            allowed = (plan.pool,) if plan.pool == below else (below, 2 * below)
-        yield from _one_of("pool", plan.layer, plan.pool, allowed)
+        for pool in sorted(set(plan.pools)):
+            powers = tuple(1 << p for p in range(pool.bit_length() + 1))
+            yield from _one_of("pool", plan.layer, pool, profile.pools or powers, most=min(plan.neuron_shape[1:]))
 
 
 @RULES.register("input_side")
@@ -180,7 +192,7 @@ def rule_output_side(design: Design, profile: ChipProfile) -> Iterator[Violation
     """The neuron map, before pooling, is at most `max_output_side` a side."""
     for plan in design.plans:
         side, limit = max(plan.neuron_shape[1:]), profile.max_output_side
-        cure = "" if limit is None else f"use a stride of {plan.stride * _power_of_two_over(side, limit)}"
+        cure = "" if limit is None else cures.smaller_output(plan, profile, limit)
         yield from _at_most("output_side", plan.layer, side, limit, cure)
 
 
@@ -198,8 +210,7 @@ def rule_kernel_memory(design: Design, profile: ChipProfile) -> Iterator[Violati
     """Some core's kernel memory holds c 2^(ceil log2(kx ky) + ceil log2 f) words."""
     limit = None if profile.unlimited_cores else max(core.kernel_words for core in profile.cores)
     for plan in design.plans:
-        per_feature = plan.in_shape.channels << ceil_log2(plan.kernel[0] * plan.kernel[1])
-        cure = _channels_that_fit(0 if limit is None else limit // per_feature, "kernel")
+        cure = "" if limit is None else cures.fewer_kernel_words(plan, limit)
         yield from _at_most("kernel_memory", plan.layer, plan.kernel_words, limit, cure)
 
 
@@ -208,26 +219,39 @@ def rule_neuron_memory(design: Design, profile: ChipProfile) -> Iterator[Violati
     """Some core's neuron memory holds f 2^(ceil log2 fy + ceil log2 fx) words."""
     limit = None if profile.unlimited_cores else max(core.neuron_words for core in profile.cores)
     for plan in design.plans:
-        fits = 0 if limit is None else limit * plan.neuron_shape.channels // plan.neuron_words
-        cure = f"use {fits} output channels" if fits else "use a larger stride"
+        cure = "" if limit is None else cures.fewer_neurons(plan, profile, limit)
         yield from _at_most("neuron_memory", plan.layer, plan.neuron_words, limit, cure)
+
+
+@RULES.register("bias_memory")
+def rule_bias_memory(design: Design, profile: ChipProfile) -> Iterator[Violation]:
+    """Some core's bias memory holds a word for each channel of a layer with a bias."""
+    limit = None if profile.unlimited_cores else max(core.bias_words for core in profile.cores)
+    for plan in design.plans:
+        cure = f"use {limit} output channel(s), or no bias" if limit else "train without biases"
+        yield from _at_most("bias_memory", plan.layer, plan.bias_words, limit, cure)
 
 
 @RULES.register("core_memory")
 def rule_core_memory(design: Design, profile: ChipProfile) -> Iterator[Violation]:
-    """One core holds both (a layer that no core's kernel or neuron memory holds breaks those rules instead)."""
+    """One core holds all (a layer that no core's kernel, neuron or bias memory holds breaks those rules instead)."""
     for plan in design.plans if not profile.unlimited_cores else ():
+        needs = {"kernel": plan.kernel_words, "neuron": plan.neuron_words, "bias": plan.bias_words}
+        if any(words > max(_words(core, memory) for core in profile.cores) for memory, words in needs.items()):
+            continue
+        if cores_that_fit(plan, profile):
+            continue
         roomy = [core for core in profile.cores if core.kernel_words >= plan.kernel_words]
-        most = max((core.neuron_words for core in roomy), default=plan.neuron_words)
-        if most < plan.neuron_words <= max(core.neuron_words for core in profile.cores):
-            yield Violation(
-                rule="core_memory",
-                layer=plan.layer,
-                value=f"{plan.kernel_words} kernel words with {plan.neuron_words} neuron words",
-                limit=f"{most} neuron words where the kernel fits",
-                excess=plan.neuron_words - most,
-                cure="use fewer output channels or a larger stride, so that one core holds both",
-            )
+        most = max(roomy, key=lambda core: (min(core.neuron_words, plan.neuron_words), core.bias_words))
+        lacks = max(0, plan.neuron_words - most.neuron_words) or max(0, plan.bias_words - most.bias_words)
+        yield Violation(
+            rule="core_memory",
+            layer=plan.layer,
+            value=" with ".join(f"{words} {memory} words" for memory, words in needs.items() if words),
+            limit=f"{most.neuron_words} neuron and {most.bias_words} bias words where the kernel fits",
+            excess=lacks or None,
+            cure=cures.one_core(plan, profile.cores),
+        )
 
 
 @RULES.register("core_count")
@@ -243,7 +267,7 @@ def rule_core_count(design: Design, profile: ChipProfile) -> Iterator[Violation]
 def rule_readout_classes(design: Design, profile: ChipProfile) -> Iterator[Violation]:
     """The last layer sends from at most `readout_classes` addresses."""
     for plan in design.plans[-1:]:
-        cure = f"use {profile.readout_classes} classes"
+        cure = cures.fewer_classes(plan, profile.readout_classes or 0)
         yield from _at_most("readout_classes", plan.layer, plan.out_features, profile.readout_classes, cure)
 
 
@@ -263,23 +287,24 @@ def rule_state_bits(design: Design, profile: ChipProfile) -> Iterator[Violation]
         yield from _at_most("state_bits", layer, threshold, (1 << (profile.state_bits - 1)) - 1, cure)
 
 
+def _words(core: CoreProfile, memory: str) -> int:
+    return int(getattr(core, f"{memory}_words"))
+
+
+def _found(rule: str, layer: str, value: int | str, limit: str, cure: str) -> Violation:
+    return Violation(rule=rule, layer=layer, value=value, limit=limit, excess=None, cure=cure)
+
+
 def _at_most(rule: str, layer: str, value: int, limit: int | None, cure: str) -> Iterator[Violation]:
     if limit is not None and value > limit:
         yield Violation(rule=rule, layer=layer, value=value, limit=limit, excess=value - limit, cure=cure)
 
 
-def _one_of(rule: str, layer: str, value: int, allowed: tuple[int, ...] | None) -> Iterator[Violation]:
+def _one_of(
+    rule: str, layer: str, value: int, allowed: tuple[int, ...] | None, *, most: int | None = None
+) -> Iterator[Violation]:
+    """Yield a violation unless the value is allowed; its cure is the closest that is, up to `most`."""
     if allowed is not None and value not in allowed:
-        closest = min(allowed, key=lambda choice: (abs(choice - value), choice))
-        listed = ", ".join(str(choice) for choice in allowed)
-        yield Violation(rule=rule, layer=layer, value=value, limit=listed, excess=None, cure=f"use {closest}")
-
-
-def _power_of_two_over(side: int, limit: int) -> int:
-    return 1 << ceil_log2(-(-side // limit))
-
-
-def _channels_that_fit(features: int, memory: str) -> str:
-    if features < 1:
-        return f"no number of output channels fits the {memory} memory; hear fewer channels or use a smaller kernel"
-    return f"use {1 << (features.bit_length() - 1)} output channels"  # the address takes whole bits
+        possible = [choice for choice in allowed if most is None or choice <= most] or [min(allowed)]
+        listed, cure = ", ".join(str(choice) for choice in allowed), f"use {cures.closest(value, possible)}"
+        yield _found(rule, layer, value, listed, cure)

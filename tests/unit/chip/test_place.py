@@ -22,8 +22,8 @@ def plan(name: str, kernel_words: int, neuron_side_bits: int) -> CorePlan:
     """Return a plan that takes `kernel_words` and 2^neuron_side_bits neuron words: one feature, a 1x1 kernel."""
     return CorePlan(
         layer=name, fully_connected=False, in_shape=SensorShape(kernel_words, 1 << neuron_side_bits, 1), kernel=(1, 1),
-        stride=1, padding=0, neuron_shape=SensorShape(1, 1 << neuron_side_bits, 1), pool=1, neuron=NeuronSpec(),
-        has_bias=False, targets=(),
+        stride=1, padding=0, neuron_shape=SensorShape(1, 1 << neuron_side_bits, 1), neuron=NeuronSpec(),
+        has_bias=False, targets=(), pools=(1,), heard=(),
     )  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def test_rivals_are_named_and_bystanders_are_not() -> None:
     with pytest.raises(DesignRuleError) as caught:
         place(plans, chip([(1, 1), (4, 1), (1, 1)]))
     message = str(caught.value)
-    assert "'big1' (4 kernel, 1 neuron words)" in message
+    assert "'big1' (4 kernel and 1 neuron words)" in message
     assert "'big2'" in message
     assert "compete for 1 core(s) [1]" in message
     assert "easy" not in message
@@ -93,7 +93,7 @@ def test_an_unlimited_chip_has_a_core_for_each_layer() -> None:
         ({"a": 0}, "does not match the layers"),
         ({"a": 1, "b": 1}, "two layers on one core"),
         ({"a": 1, "b": 7}, "layer 'b': no core 7 on 'small'; cores: 0..1"),
-        ({"a": 0, "b": 1}, r"layer 'a' needs 4 kernel and 1 neuron words; core 0 has 1 and 1; cores that fit: \[1\]"),
+        ({"a": 0, "b": 1}, r"layer 'a' needs 4 kernel and 1 neuron words; core 0 has 1 kernel and 1 neuron words; cores that fit: \[1\]"),
     ],
 )
 def test_a_placement_by_hand_is_checked(cores: dict[str, int], message: str) -> None:

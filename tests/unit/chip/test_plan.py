@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from chiploop.chip.plan import ceil_log2, fold
+from chiploop.chip.plan import PlanTarget, ceil_log2, fold
 from chiploop.spec import NeuronSpec
 from chiploop.spec.notation import parse_notation
 
@@ -50,7 +50,7 @@ def test_pools_multiply_and_flatten_vanishes() -> None:
     conv, fc = fold(net)
     assert (conv.pool, conv.neuron_shape, conv.out_features) == (4, (4, 32, 32), 4 * 8 * 8)
     assert (fc.fully_connected, fc.in_shape, fc.kernel, fc.neuron_shape) == (True, (4, 8, 8), (8, 8), (10, 1, 1))
-    assert (conv.targets, fc.targets) == (("fc1",), ())
+    assert (conv.targets, fc.targets) == ((PlanTarget("fc1", 4),), ())
 
 
 def test_a_vector_is_one_pixel() -> None:
