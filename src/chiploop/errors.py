@@ -38,6 +38,18 @@ class DeviceError(ChiploopError):
     """A device refused a program or failed in a run."""
 
 
+class DeviceTimeoutError(DeviceError):
+    """A device did not answer in time; what its states are now is unknown until the next `load` or `reset`."""
+
+
+class DeviceLostError(DeviceError):
+    """A device is gone: unplugged, crashed, or taken by another; open it anew."""
+
+
+class ReadoutError(DeviceError):
+    """A device answered, but what it said is incomplete, damaged or contradicts itself."""
+
+
 class RecipeError(ChiploopError):
     """A recipe has an unknown key or a value out of range."""
 
