@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from chiploop.chip.device import COUNTER_NAMES, DEVICES, Counters, Device, Monitor, Trace
-from chiploop.chip.program import Program
+from chiploop.chip.program import Program, Target
 from chiploop.errors import DeviceError
 from chiploop.events.types import Events, SensorShape
 from chiploop.rng import stream
+from served import opened
 from strategies_chip import (
     affordable,
     chain_of,
@@ -28,15 +29,23 @@ from strategies_chip import (
     seeds,
 )
 
-EVENT_DRIVEN = ["oracle", "virtual"]
+EVENT_DRIVEN = ["oracle", "remote", "virtual"]
+EVERY = [*EVENT_DRIVEN, "accelerator", "timed", "timed-oracle"]
 N_SYNOPS = 2_000
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(params=EVENT_DRIVEN)
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
-    with DEVICES.get(request.param)() as opened:
-        yield opened
+    with opened(request.param) as device:
+        yield device
+
+
+@pytest.fixture(params=EVERY)
+def any_device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    """Yield a device of any kind: also those on which time passes, and the one that has no events inside."""
+    with opened(request.param) as device:
+        yield device
 
 
 def example(seed: int) -> tuple[Program, Events, np.random.Generator]:
@@ -51,9 +60,10 @@ def all_layers(program: Program, *edges: int) -> Monitor:
 
 
 def test_event_driven_devices_are_registered() -> None:
-    assert set(EVENT_DRIVEN) <= set(DEVICES.names())
-    for name in EVENT_DRIVEN:
-        assert isinstance(DEVICES.get(name)(), Device)
+    assert set(DEVICES.names()) == {*EVERY, "speck"}  # a board has a file of its own
+    for name in EVERY:
+        with opened(name) as device:
+            assert isinstance(device, Device)
 
 
 def test_info_says_what_it_is(device: Device) -> None:
@@ -203,8 +213,9 @@ def test_windows_past_the_last_event_hold_its_state(device: Device) -> None:
     assert trace.potentials["layer0"].reshape(-1).tolist() == [0, 4, 8, 8]
 
 
-def test_nothing_runs_before_load_or_after_close(device: Device) -> None:
-    for action in (lambda: device.run(pulses([1])), lambda: device.run_batch([]), device.reset):
+def test_nothing_runs_before_load_or_after_close(any_device: Device) -> None:
+    device = any_device
+    for action in (lambda: device.run(pulses([1])), lambda: device.run_batch([pulses([1])]), device.reset):
         with pytest.raises(DeviceError, match="load"):
             action()
     device.load(neuron(1))
@@ -214,7 +225,8 @@ def test_nothing_runs_before_load_or_after_close(device: Device) -> None:
         device.run(pulses([1]))
 
 
-def test_a_stream_of_another_shape_is_refused_with_both_shapes(device: Device) -> None:
+def test_a_stream_of_another_shape_is_refused_with_both_shapes(any_device: Device) -> None:
+    device = any_device
     device.load(neuron(1))
     other = Events.empty(SensorShape(2, 3, 4))
     for action in (lambda: device.run(other), lambda: device.run_batch([pulses([1]), other])):
@@ -254,11 +266,37 @@ def test_a_refused_run_leaves_the_state_alone(device: Device) -> None:
     assert len(device.run(pulses([3])).outputs["layer0"]) == 1  # 6 + 6 reaches 10
 
 
-def test_a_program_that_is_no_chain_is_refused(device: Device) -> None:
-    first = one_core(np.ones((1, 1, 1, 1), np.int8), (1, 1, 1), targets=(1, 2))
+@few
+@given(seed=seeds)
+def test_a_batch_answers_as_its_streams_do_whatever_their_order(any_device: Device, seed: int) -> None:
+    rng = stream(seed, "order of a batch")
+    weight = rng.integers(-40, 60, (2, 3, 3, 4)).astype(np.int8)
+    any_device.load(chain_of(one_core(weight, (2, 5, 5), threshold=50, floor=-60, padding=1)))
+    batch = [random_events(rng, SensorShape(2, 5, 5)) for _ in range(3)]
+    whole = any_device.run_batch(batch)
+    turned = any_device.run_batch(batch[::-1])
+    np.testing.assert_array_equal(whole.output_counts, turned.output_counts[::-1])
+    for b, one in enumerate(batch):
+        np.testing.assert_array_equal(any_device.run_batch([one]).output_counts[0], whole.output_counts[b])
+    for layer, table in whole.counters.items():
+        np.testing.assert_array_equal(table, turned.counters[layer][::-1])
+
+
+def test_a_branch_gives_each_output_its_own(device: Device) -> None:
+    ones = np.full((1, 1, 1, 1), 5, np.int8)
+    first = one_core(ones, (1, 1, 1), threshold=5, targets=(Target(1), Target(2)))
     second, third = (
-        one_core(np.ones((1, 1, 1, 1), np.int8), (1, 1, 1), core=n, layer=f"layer{n}", targets=()) for n in (1, 2)
+        one_core(ones, (1, 1, 1), core=n, layer=f"layer{n}", threshold=threshold) for n, threshold in ((1, 5), (2, 10))
     )
-    fork = Program(profile_hash="", quant_hash="", cores=(first, second, third), input_core=0, outputs=(1, 2))
-    with pytest.raises(DeviceError, match="chain"):
-        device.load(fork)
+    fork = Program(
+        profile_hash="",
+        quant_hash="",
+        cores=(first, second, third),
+        input_shape=SensorShape(1, 1, 1),
+        inputs=(Target(0),),
+        outputs=(1, 2),
+    )
+    device.load(fork)
+    trace = device.run(pulses([1, 2, 3, 4]))
+    assert trace.outputs["layer1"].t_us.tolist() == [1, 2, 3, 4]
+    assert trace.outputs["layer2"].t_us.tolist() == [2, 4]
