@@ -87,8 +87,11 @@ def _type_in(path: Path) -> str:
 
 
 def _write_nir(source: ExportSource, path: Path) -> list[str]:
+    from chiploop.quantize.nir import write_quantized_nir
     from chiploop.spec.nir import write_nir
 
+    if isinstance(source.given, QuantSpec):  # its integers go along
+        return list(write_quantized_nir(path, source.given).lines)
     return list(write_nir(path, source.network).lines)
 
 

@@ -27,7 +27,7 @@ def example() -> NetworkSpec:
     fc = LayerSpec(
         name="fc", op=Linear(features=4), in_shape=(6,), neuron=None, weight=rng.normal(size=(4, 6)).astype(np.float32)
     )
-    return chain([conv, pool, flat, fc], input_shape=(2, 7, 5), dt_us=1_000)
+    return chain([conv, pool, flat, fc], input_shape=(2, 7, 5), dt_us=1_000, clock_us=500)
 
 
 def test_a_network_comes_back_as_it_went(tmp_path: Path) -> None:
