@@ -20,7 +20,10 @@ from chiploop.errors import DataError, TrainingError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """What one epoch did: mean loss, training accuracy, validation score, seconds in all and in the chip."""
+    """What one epoch did: mean loss, training accuracy, validation score, seconds in all and in the chip.
+
+    `skipped` batches are in none of the means.
+    """
 
     epoch: int
     loss: float
@@ -29,6 +32,7 @@ class Epoch:
     seconds: float
     chip_seconds: float
     synops_per_sample: float
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from chiploop.errors import TrainingError
 from chiploop.learn.augment import Augment
-from chiploop.learn.batch import Samples
+from chiploop.learn.batch import Batch, Samples
 from chiploop.learn.checkpoint import Checkpoint, Epoch, adam_moments, read_checkpoint, restore_adam
-from chiploop.learn.method import Method
+from chiploop.learn.failure import DEVICE_FAILURES, FailureLog
+from chiploop.learn.method import Method, StepResult
 from chiploop.network.network import Network
 
 Score = Callable[[Network], float]
@@ -79,6 +80,11 @@ class FitResult:
         """Share of the training steps' time spent in the loop's device."""
         return sum(epoch.chip_seconds for epoch in self.history) / max(self.seconds, 1e-9)
 
+    @property
+    def skipped(self) -> int:
+        """Batches that were left out, since the device failed on them."""
+        return sum(epoch.skipped for epoch in self.history)
+
 
 def fit(
     method: Method,
@@ -91,20 +97,22 @@ def fit(
     identity: str = "",
     checkpoint: Path | None = None,
     progress: Progress | None = None,
+    failures: FailureLog | None = None,
 ) -> FitResult:
     """Train in place; return the history, the network having the selected weights.
 
     After every epoch all of it is written to `checkpoint`; called again with the same arguments, training resumes there
     and ends in the same bits. Raises TrainingError when there is nothing to train on, and when the loss or the gradient
-    is not a number (the checkpoint of the epoch before stays).
+    is not a number; DeviceTimeoutError, DeviceLostError or ReadoutError when the device in the loop fails for good and
+    `failures` says to stop then (the default), or that enough batches were skipped. The checkpoint of the epoch before
+    stays.
     """
     if not len(train):
         raise TrainingError("there is no training sample; give the training part a larger share, or more data")
     watcher: Progress = progress if progress is not None else Silent()
-    names = list(network.weights)
-    optimizer = torch.optim.Adam(
-        [network.weights[name] for name in names], lr=options.lr, weight_decay=options.weight_decay
-    )
+    log = failures if failures is not None else FailureLog()
+    names = list(network.trained)
+    optimizer = torch.optim.Adam(network.trained.values(), lr=options.lr, weight_decay=options.weight_decay)
     saved = read_checkpoint(checkpoint, identity) if checkpoint is not None else None
     history: list[Epoch] = []
     best, best_epoch = _snapshot(network), -1
@@ -115,8 +123,10 @@ def fit(
     for number in range(len(history), options.epochs):
         if options.patience is not None and history and number - 1 - _best_of(history) >= options.patience:
             break
-        done = _epoch(method, network, optimizer, train, options, seed, number, watcher)
-        done_score = score(network)
+        with log.epoch(number, n_batches=train.n_batches(options.batch_size)):
+            done = _epoch(method, network, optimizer, train, options, seed, number, watcher, log)
+            log.at(None)
+            done_score = score(network)
         history.append(Epoch(epoch=number, score=done_score, **done))
         if not options.select or _best_of(history) == number:
             best, best_epoch = _snapshot(network), number
@@ -144,20 +154,25 @@ def _epoch(
     seed: int,
     number: int,
     watcher: Progress,
-) -> dict[str, float]:
+    log: FailureLog,
+) -> dict[str, Any]:
     """Train one epoch; return what its record says, but for the score."""
     begin = time.perf_counter()
     n_batches = train.n_batches(options.batch_size)
     planned = n_batches * options.epochs
     method.begin_epoch(network)
-    loss_sum, right, chip_seconds, synops = 0.0, 0, 0.0, 0
+    loss_sum, right, chip_seconds, synops, seen, skipped = 0.0, 0, 0.0, 0, 0, 0
     batches = train.shuffled(options.batch_size, seed=seed, epoch=number, transform=options.augment)
     for i, batch in enumerate(batches):
         step = number * n_batches + i
         for group in optimizer.param_groups:
             group["lr"] = options.lr * schedule(step / planned, options.warmup, options.final_lr)
         optimizer.zero_grad(set_to_none=True)
-        result = method.step(network, batch)
+        log.at(i)
+        result = _step(method, network, batch, log)
+        if result.skipped:
+            skipped += 1
+            continue
         loss = float(result.loss.detach())
         if not math.isfinite(loss):
             raise TrainingError(f"epoch {number}, batch {i}: the loss is {loss}; lower lr (now {options.lr:g}) or clip")
@@ -170,14 +185,26 @@ def _epoch(
         right += count_right(result.outputs, batch.labels)
         chip_seconds += result.chip_seconds
         synops += result.synops
+        seen += len(batch.labels)
         watcher.step(step + 1, planned, loss)
     return {
-        "loss": loss_sum / len(train),
-        "train_accuracy": right / len(train),
+        "loss": loss_sum / seen,
+        "train_accuracy": right / seen,
         "seconds": time.perf_counter() - begin,
         "chip_seconds": chip_seconds,
-        "synops_per_sample": synops / len(train),
+        "synops_per_sample": synops / seen,
+        "skipped": skipped,
     }
+
+
+def _step(method: Method, network: Network, batch: Batch, log: FailureLog) -> StepResult:
+    """Return what a batch gives, or that it is left out, since the device failed on it."""
+    try:
+        return method.step(network, batch)
+    except DEVICE_FAILURES as error:
+        if not log.skips(error):
+            raise
+        return StepResult(loss=torch.zeros(()), outputs=torch.zeros(0, 0), skipped=True)
 
 
 def schedule(done: float, warmup: float, final: float) -> float:
@@ -208,10 +235,10 @@ def _best_of(history: list[Epoch]) -> int:
 
 
 def _snapshot(network: Network) -> dict[str, Tensor]:
-    return {name: parameter.detach().clone() for name, parameter in network.weights.items()}
+    return {name: parameter.detach().clone() for name, parameter in network.trained.items()}
 
 
 def _restore(network: Network, weights: dict[str, Tensor]) -> None:
     with torch.no_grad():
-        for name, parameter in network.weights.items():
+        for name, parameter in network.trained.items():
             parameter.copy_(weights[name])

@@ -40,13 +40,15 @@ class MethodOptions:
 class StepResult:
     """One training step: the loss to go down on, the outputs it was computed from, and what the loop cost.
 
-    `outputs` [B, classes]: counts as the loss saw them.
+    `outputs` [B, classes]: counts as the loss saw them. `skipped`: the device failed on this batch, so that there is
+    nothing to go down on, and loss and outputs mean nothing.
     """
 
     loss: Tensor
     outputs: Tensor
     chip_seconds: float = 0.0
     synops: int = 0
+    skipped: bool = False
 
 
 class Method(Protocol):

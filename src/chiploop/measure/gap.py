@@ -14,7 +14,8 @@ from chiploop.measure.metric import WHERES, Metric, Where
 from chiploop.measure.stats import mcnemar_p, paired_difference
 
 CHAIN: tuple[Where, ...] = ("software", "int-sync", "chip")
-"""The way from the float model to the chip; the accelerator stands beside it and is compared with software."""
+"""The way from the float model to the chip; the accelerator stands beside it and is compared with software,
+a faulty chip with the sound one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +107,8 @@ def gap_table(
         pairs.append((chain[-1], chain[0]))
     if "accelerator" in right and "software" in right:
         pairs.append(("accelerator", "software"))
+    if "faulty" in right and "chip" in right:
+        pairs.append(("faulty", "chip"))
     return GapTable(
         accuracies=tuple(accuracy(decisions[where], labels, method=method, where=where, seed=seed) for where in right),
         steps=tuple(compare(right[versus], right[where], where=where, versus=versus) for where, versus in pairs),

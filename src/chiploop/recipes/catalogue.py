@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from chiploop.chip.device import DEVICES
+from chiploop.chip.export import EXPORTERS
+from chiploop.chip.faults import FAULTS
+from chiploop.chip.open import REMOTE
 from chiploop.chip.profile import profile_names, read_profile
 from chiploop.chip.rules import RULES
 from chiploop.datasets.base import DATASETS
 from chiploop.errors import RecipeError, nearest
 from chiploop.events.codecs import CODECS
-from chiploop.recipes.recipe import UNTRAINED, Recipe, read_recipe, recipe_names
+from chiploop.recipes.recipe import Recipe, read_recipe, recipe_names
+from chiploop.recipes.tables import UNTRAINED
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,7 +38,9 @@ def catalogue() -> Mapping[str, Callable[[], dict[str, str]]]:
         "losses": lambda: _registered("learn", "LOSSES"),
         "chips": lambda: {name: _chip_line(name) for name in profile_names()},
         "devices": lambda: {name: _first_line(DEVICES.get(name).__doc__) for name in DEVICES.names()},
+        "faults": lambda: {name: _first_line(FAULTS.get(name).__doc__) for name in FAULTS.names()},
         "rules": lambda: {name: _first_line(RULES.get(name).__doc__) for name in RULES.names()},
+        "exports": lambda: {name: EXPORTERS.get(name).summary for name in EXPORTERS.names()},
         "formats": lambda: {name: CODECS.get(name).summary for name in CODECS.names()},
     }
 
@@ -48,7 +54,7 @@ def require_names(recipe: Recipe) -> None:
     _require("network.surrogate", recipe.network.surrogate, list(_registered("network", "SURROGATES")))
     if "/" not in recipe.chip.profile and not recipe.chip.profile.endswith(".toml"):
         _require("chip.profile", recipe.chip.profile, profile_names())
-    _require("chip.device", recipe.chip.device, list(SIMULATORS))
+    _require("chip.device", recipe.chip.device.partition(":")[0], [*SIMULATORS, REMOTE])
     for name, row in recipe.learn.items():
         _require(f"learn.{name}.method", row.method, list(_methods()))
         if row.warm_start is not None and row.warm_start not in recipe.learn and not Path(row.warm_start).is_file():

@@ -11,6 +11,7 @@ from chiploop.chip.device import BatchTrace
 from chiploop.chip.profile import read_profile
 from chiploop.chip.program import Program
 from chiploop.learn.batch import Samples
+from chiploop.learn.failure import Failure, FailureLog
 from chiploop.learn.outputs import Answers, Progress, device_answers, software_answers
 from chiploop.measure.accuracy import Decisions, accuracy_metrics, decide
 from chiploop.measure.gap import gap_table
@@ -21,18 +22,19 @@ from chiploop.quantize.apply import dequantize, quantize
 from chiploop.quantize.scheme import QuantSpec
 from chiploop.recipes.prepare import Parts
 from chiploop.recipes.recipe import Recipe
-from chiploop.recipes.train import Trained, calibration_samples, open_device, scheme_of
+from chiploop.recipes.train import Trained, calibration_samples, faults_of, open_device, policy_of, scheme_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Deployed:
-    """A trained row in integers and on the chip, and what it answered at each place."""
+    """A trained row in integers and on the chip, what it answered at each place, and how the chip failed."""
 
     trained: Trained
     quant: QuantSpec
     program: Program
     answers: Mapping[Where, Answers]
     decisions: Mapping[Where, Decisions]
+    failures: tuple[Failure, ...] = ()
 
 
 def _ignore(_: int) -> None:
@@ -56,11 +58,26 @@ def deploy(recipe: Recipe, trained: Trained, parts: Parts, *, progress: Progress
     }
     if model == "frame":
         answers["accelerator"] = _accelerator_answers(recipe, program, parts, progress)
-    with open_device(recipe.chip) as device:
+    log = FailureLog(policy_of(recipe.chip))
+    with open_device(recipe.chip, log) as device:
         device.load(program)
         answers["chip"] = device_answers(device, test, progress=progress)
+    if recipe.faults is not None:
+        answers["faulty"] = faulty_answers(recipe, program, test, progress=progress)
     decisions = {where: _decide(recipe, where, model, answer) for where, answer in answers.items()}
-    return Deployed(trained=trained, quant=quant, program=program, answers=answers, decisions=decisions)
+    return Deployed(
+        trained=trained, quant=quant, program=program, answers=answers, decisions=decisions, failures=log.entries
+    )
+
+
+def faulty_answers(
+    recipe: Recipe, program: Program, samples: Samples, *, level: float = 1.0, progress: Progress = _ignore
+) -> Answers:
+    """Run the samples on the recipe's faulty chip, its faults at a multiple of their strength."""
+    assert recipe.faults is not None  # the caller asks for it
+    with open_device(recipe.chip, faults=faults_of(recipe, level), fault_seed=recipe.faults.seed) as device:
+        device.load(program)
+        return device_answers(device, samples, progress=progress)
 
 
 def metrics_of(deployed: Deployed, *, seed: int) -> tuple[Metric, ...]:
@@ -76,6 +93,7 @@ def metrics_of(deployed: Deployed, *, seed: int) -> tuple[Metric, ...]:
     )
     metrics.extend(count_activity(trace, method=name, seed=seed))
     metrics.extend(_training_metrics(deployed.trained, seed))
+    metrics.extend(_failure_metrics(deployed, seed))
     return tuple(metrics)
 
 
@@ -89,6 +107,20 @@ def _training_metrics(trained: Trained, seed: int) -> list[Metric]:
     ]
 
 
+def _failure_metrics(deployed: Deployed, seed: int) -> list[Metric]:
+    """Return how often the device failed, for rows that were trained with it in the loop, and for others if it did."""
+    trained = deployed.trained
+    values = {"device_failures": len(trained.failures) + len(deployed.failures)}
+    if trained.result is not None and trained.result.chip_share > 0:
+        values["batches_skipped"] = trained.result.skipped
+    elif not values["device_failures"]:
+        return []
+    return [
+        Metric(name=k, value=v, unit=METRICS.get(k).unit, how="counted", method=trained.name, seed=seed)
+        for k, v in values.items()
+    ]
+
+
 def _accelerator_answers(recipe: Recipe, program: Program, parts: Parts, progress: Progress) -> Answers:
     sample: Samples = calibration_samples(parts)
     with Accelerator(activation_bits=recipe.measure.accelerator_bits, on_overflow="saturate") as accelerator:
@@ -98,6 +130,6 @@ def _accelerator_answers(recipe: Recipe, program: Program, parts: Parts, progres
 
 
 def _decide(recipe: Recipe, where: Where, model: str, answers: Answers) -> Decisions:
-    spikes = where == "chip" or (model == "windows" and where != "accelerator")
+    spikes = where in ("chip", "faulty") or (model == "windows" and where != "accelerator")
     broken = recipe.measure.ties == "potential" and spikes
     return decide(answers.counts, answers.potentials if broken else None)

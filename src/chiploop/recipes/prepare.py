@@ -13,7 +13,9 @@ from chiploop.datasets.base import DATASETS, Dataset
 from chiploop.datasets.split import split_indices
 from chiploop.errors import RecipeError
 from chiploop.learn.batch import Samples
-from chiploop.recipes.recipe import Data, Recipe
+from chiploop.learn.preprocess import Preprocessed
+from chiploop.recipes.recipe import Recipe
+from chiploop.recipes.tables import Dvs
 
 NUMBERED_ALIKE = frozenset({"nmnist", "nmnist_sim"})
 """Data sets whose keys are the numbers of MNIST's images. mnist5k holds some of those, under numbers of its own."""
@@ -34,7 +36,7 @@ def prepare(recipe: Recipe, root: Path | None, *, seed: int) -> Parts:
     data, n_windows = recipe.data, recipe.encode.n_windows
 
     def samples(dataset: Dataset, indices: NDArray[np.int64]) -> Samples:
-        return Samples.of(dataset, indices, n_windows)
+        return Samples.of(preprocessed(dataset, recipe.dvs), indices, n_windows)
 
     if data.tested_on is None:
         whole = open_dataset(data.dataset, data.split, root)
@@ -55,14 +57,11 @@ def prepare(recipe: Recipe, root: Path | None, *, seed: int) -> Parts:
     for name, part in zip(("training", "validation", "test"), parts, strict=True):
         if not len(part):
             raise RecipeError(f"data: the {name} part is empty; raise its share (data.validation, data.test) or data.n")
-    return Parts(
-        train=parts[0], validation=parts[1], test=parts[2], pretrain=_pretraining(data, parts, root, n_windows)
-    )
+    return Parts(train=parts[0], validation=parts[1], test=parts[2], pretrain=_pretraining(recipe, parts, root))
 
 
-def _pretraining(
-    data: Data, parts: tuple[Samples, Samples, Samples], root: Path | None, n_windows: int
-) -> Samples | None:
+def _pretraining(recipe: Recipe, parts: tuple[Samples, Samples, Samples], root: Path | None) -> Samples | None:
+    data = recipe.data
     if data.pretrain is None:
         return None
     source, tested_on = data.pretrain, data.tested_on
@@ -70,7 +69,13 @@ def _pretraining(
         _require_same_keys("data.pretrain", source.dataset, name)
     hidden = [part.dataset.keys[i] for part in parts[1:] for i in part.indices]
     whole = open_dataset(source.dataset, source.split, root, n=source.n, exclude=hidden)
-    return Samples.of(whole, np.arange(len(whole)), n_windows)
+    return Samples.of(preprocessed(whole, recipe.dvs), np.arange(len(whole)), recipe.encode.n_windows)
+
+
+def preprocessed(dataset: Dataset, dvs: Dvs) -> Dataset:
+    """Return the recordings as the sensor layer of the recipe's table sends them on."""
+    layer = dvs.layer(dataset.shape)
+    return dataset if layer is None else Preprocessed(dataset, layer)
 
 
 def _require_same_keys(table: str, name: str, held_out: str) -> None:

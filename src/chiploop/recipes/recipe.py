@@ -2,164 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from chiploop.digest import digest
 from chiploop.errors import RecipeError, nearest
+from chiploop.recipes.tables import (
+    UNTRAINED,
+    Augmentation,
+    Chip,
+    Count,
+    Data,
+    Dvs,
+    Encode,
+    Faults,
+    Learn,
+    Measure,
+    Network,
+    Quantize,
+    Table,
+)
+from chiploop.recipes.validation import explain
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-UNTRAINED = {
-    "convert": "No training: the network of warm_start, normalised by data (max-activation balancing).",
-    "correct": "No training: the network of warm_start, each layer scaled until it fires on the chip as in the model.",
-}
-"""Rows that rescale a network and train nothing, with a line each. They are not in the registry of methods."""
-
-
-class Table(BaseModel):
-    """A table of a recipe: frozen; an unknown key is an error, and so is a number that is none."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Source(Table):
-    """A data set by its registered name, one of its splits, and how many samples of it (all by default)."""
-
-    dataset: str
-    split: str | None = None
-    n: Count | None = None
-
-
-class Data(Table):
-    """What is trained on and tested on.
-
-    Without `tested_on`, the recordings of `dataset` are divided into training, validation and test parts, all disjoint
-    and stratified by class. With it, all of that data set (or `n` of it) is the test part, and what lies behind its
-    recordings never enters training or validation. `pretrain` is a further data set for the methods that name it; what
-    lies behind validation and test recordings is left out of it too.
-    """
-
-    dataset: str
-    split: str | None = None
-    n: Count | None = None
-    validation: Share = 0.1
-    test: Share = 0.2
-    tested_on: Source | None = None
-    pretrain: Source | None = None
-
-    @model_validator(mode="after")
-    def _something_is_left_to_train_on(self) -> Data:
-        held = self.validation + (self.test if self.tested_on is None else 0.0)
-        if held >= 1:
-            raise ValueError(f"data.validation and data.test take {held:g} of the recordings; leave some to train on")
-        return self
-
-
-class Encode(Table):
-    """The clock of the synchronous models: equal windows over the recording."""
-
-    n_windows: Count = 10
-
-
-class Network(Table):
-    """Layers in the field's notation, one neuron for all of them, and the surrogate gradient.
-
-    `v_min`: lower threshold in units of v_th = 1 (absent: none). `activity`: mean spikes of the responding neurons a
-    sample that weights are balanced to before training.
-    """
-
-    layers: str
-    neuron: Literal["if", "lif"] = "if"
-    v_min: Annotated[float, Field(le=0.0)] | None = None
-    reset: Literal["subtract", "zero"] = "subtract"
-    spikes_per_step: Literal["one", "all"] = "all"
-    tau_us: Annotated[float, Field(gt=0.0, allow_inf_nan=True)] | None = None
-    surrogate: str = "exponential"
-    sharpness: Positive = 1.0
-    activity: Positive = 2.0
-
-
-class Quantize(Table):
-    """Weights to integers."""
-
-    bits: Annotated[int, Field(ge=2, le=8)] = 8
-    search: Literal["mse", "max", "percentile"] = "mse"
-    percentile: Annotated[float, Field(gt=0, le=100)] = 99.9
-
-
-class Chip(Table):
-    """The device in the loop and under test. `threads` 0 means every core."""
-
-    profile: str = "speck2f"
-    device: str = "virtual"
-    threads: Annotated[int, Field(ge=0)] = 0
-    spikes_per_update: Literal["one", "all"] | None = None
-
-
-class Augmentation(Table):
-    """Random changes of training recordings; zero is none."""
-
-    shift_px: Annotated[float, Field(ge=0)] = 0.0
-    rotate_deg: Annotated[float, Field(ge=0)] = 0.0
-    scale: Share = 0.0
-    shear: Share = 0.0
-    drop: Share = 0.0
-    crop: Share = 0.0
-
-
-class Learn(Table):
-    """One row of the results: a method and how it is trained.
-
-    `method` is a registered method, or one that rescales the layers of `warm_start` and trains nothing: "convert"
-    (normalisation by data) or "correct" (each layer's counts on the chip brought to the model's).
-    `warm_start` names an earlier row, or a network file by path. `data`: "train" or "pretrain".
-    """
-
-    method: str
-    warm_start: str | None = None
-    data: Literal["train", "pretrain"] = "train"
-    report: bool = True
-    epochs: Annotated[int, Field(ge=0)] = 10
-    batch_size: Count = 32
-    lr: Positive = 1e-3
-    final_lr: Share = 0.02
-    warmup: Share = 0.05
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip: Positive = 1.0
-    patience: Count | None = None
-    select: bool = True
-    quantized: bool = False
-    whole_counts: bool = False
-    plan: Literal["output", "output+v", "all", "all+v"] = "all+v"
-    loss: Literal["total", "windows", "cumulative"] = "total"
-    temperature: Positive = 4.0
-    joint: Annotated[float, Field(ge=0)] = 0.0
-    activity: Annotated[float, Field(ge=0)] = 0.0
-    max_rate: Positive = 5.0
-    percentile: Annotated[float, Field(gt=0, le=100)] = 99.9
-    gain: Positive = 1.0
-    augment: Augmentation | None = None
-
-
-class Measure(Table):
-    """How answers are judged. `ties`: "wrong", or broken by the membrane potential (and the report says so)."""
-
-    ties: Literal["wrong", "potential"] = "wrong"
-    accelerator_bits: Literal[8, 16] = 16
 
 
 class Recipe(Table):
@@ -170,10 +42,12 @@ class Recipe(Table):
     seed: Annotated[int, Field(ge=0)] = 0
     threads: Count = 2
     data: Data
+    dvs: Dvs = Dvs()
     encode: Encode = Encode()
     network: Network
     quantize: Quantize = Quantize()
     chip: Chip = Chip()
+    faults: Faults | None = None
     augment: Augmentation = Augmentation()
     learn: dict[str, Learn]
     measure: Measure = Measure()
@@ -194,6 +68,8 @@ class Recipe(Table):
                 raise ValueError(
                     f"learn.{name}: {row.method!r} trains nothing; it needs a warm_start, the network to rescale"
                 )
+            if row.faults and self.faults is None:
+                raise ValueError(f"learn.{name}.faults is true, but there is no table of faults")
             if row.data == "pretrain" and self.data.pretrain is None:
                 raise ValueError(f"learn.{name}.data is 'pretrain', but data.pretrain is not given")
             before.append(name)
@@ -201,8 +77,8 @@ class Recipe(Table):
 
     @property
     def hash(self) -> str:
-        """Digest of what decides the results: everything but name, notes and seed."""
-        plain = self.model_dump(mode="json")
+        """Digest of what decides the results: everything but name, notes, seed and what is done about failures."""
+        plain = self.model_dump(mode="json", exclude={"chip": {"failures"}})
         return digest({key: value for key, value in plain.items() if key not in ("name", "notes", "seed")})
 
 
@@ -226,7 +102,7 @@ def read_recipe(name_or_path: str, changes: list[str] | None = None) -> Recipe:
     try:
         return Recipe.model_validate(plain)
     except ValidationError as error:
-        raise RecipeError(f"{where}: {_explain(error, _rows(plain))}") from error
+        raise RecipeError(f"{where}: {explain(error, plain, Recipe)}") from error
 
 
 def _read_toml(name_or_path: str) -> tuple[dict[str, Any], str]:
@@ -263,48 +139,3 @@ def _apply(plain: dict[str, Any], change: str) -> None:
         table.pop(keys[-1], None)
     else:
         table[keys[-1]] = value
-
-
-def _explain(error: ValidationError, rows: list[str]) -> str:
-    parts = []
-    for one in error.errors(include_url=False):
-        where = ".".join(str(part) for part in one["loc"])
-        if one["type"] == "extra_forbidden":
-            parts.append(f"unknown key {where!r}: {nearest(str(one['loc'][-1]), _keys_at(one['loc'][:-1]))}")
-        elif one["type"] == "missing":
-            parts.append(_explain_missing(one["loc"], where, rows))
-        elif one["type"] == "value_error":
-            parts.append(str(one["ctx"]["error"]))
-        else:
-            shown = json.dumps(one["input"], default=str)
-            parts.append(f"{where}: {one['msg'][0].lower()}{one['msg'][1:]} (it is {shown})" if where else one["msg"])
-    return "; ".join(parts)
-
-
-def _rows(plain: dict[str, Any]) -> list[str]:
-    learn = plain.get("learn")
-    return list(learn) if isinstance(learn, dict) else []
-
-
-def _explain_missing(location: tuple[int | str, ...], where: str, rows: list[str]) -> str:
-    """Name what is missing; a row without a method may be a row with a mistyped name."""
-    others = [row for row in rows if row not in location]
-    if location[0] == "learn" and len(location) > 1 and others:
-        row = str(location[1])
-        return f"{where!r} is missing; if {row!r} is not meant to be a new row: {nearest(row, others)}"
-    return f"key {where!r} is missing"
-
-
-def _keys_at(location: tuple[int | str, ...]) -> list[str]:
-    """Return the keys that a table of the recipe knows."""
-    table: type[BaseModel] = Recipe
-    for part in location:
-        field = table.model_fields.get(str(part))
-        if field is None:  # the name of a row under `learn`
-            continue
-        hints = (field.annotation, *get_args(field.annotation))
-        models = [hint for hint in hints if isinstance(hint, type) and issubclass(hint, Table)]
-        if not models:
-            return list(table.model_fields)
-        table = models[0]
-    return list(table.model_fields)

@@ -19,10 +19,11 @@ from chiploop.measure.figure import Figure
 from chiploop.measure.metric import Metric
 from chiploop.measure.record import RunRecord, StageRecord, new_record, write_record
 from chiploop.quantize.apply import quantize
+from chiploop.recipes.cost import costs
 from chiploop.recipes.evaluate import deploy, metrics_of
 from chiploop.recipes.prepare import Parts, prepare
 from chiploop.recipes.recipe import Recipe
-from chiploop.recipes.series import figures_of, if_response
+from chiploop.recipes.series import figures_of, if_response, levels_figure
 from chiploop.recipes.train import Trained, initial_network, scheme_of, train_row
 from chiploop.recipes.windows import windows_figure
 
@@ -120,10 +121,14 @@ def _run_seed(
         figures.extend(figures_of(recipe, deployed, parts.test, place=place))
         if trained.model == "windows" and recipe.network.neuron == "if":
             figures.append(windows_figure(deployed, parts.test))
+        cost_metrics, cost_figures = costs(recipe, deployed, parts.test, seed=seed)
+        figures.extend(cost_figures)
+        if recipe.faults is not None:
+            figures.append(levels_figure(recipe, deployed, parts.test))
         tree.write(folder / f"{name}.program.safetensors", deployed.program)
         artefacts = {"quantised": deployed.quant.digest, "program": deployed.program.digest}
         stages.append(StageRecord(name="deploy", method=name, seconds=time.perf_counter() - begin, artefacts=artefacts))
-        metrics.extend(row_metrics)
+        metrics.extend([*row_metrics, *cost_metrics])
         watcher.row(name, row_metrics)
     record = new_record(
         recipe.model_dump(mode="json"),

@@ -9,18 +9,19 @@ import torch
 from numpy.typing import NDArray
 
 from chiploop.chip.device import COUNTER_NAMES, Monitor
-from chiploop.chip.program import STATE_MIN, CoreConfig, Program
+from chiploop.chip.program import STATE_MIN, CoreConfig, Program, Target
 from chiploop.chip.virtual import VirtualDevice
 from chiploop.events.types import Events, SensorShape
 from chiploop.learn.batch import Batch, Samples
 from chiploop.learn.fit import FitResult
+from chiploop.measure.accuracy import accuracy, decide
 from chiploop.measure.figure import Figure, layer_correlation, raster, weight_distribution
 from chiploop.network.network import Network
 from chiploop.network.run import run_frame, run_windows
 from chiploop.quantize.scheme import QuantSpec
-from chiploop.recipes.evaluate import Deployed
+from chiploop.recipes.evaluate import Deployed, faulty_answers
 from chiploop.recipes.recipe import Recipe
-from chiploop.recipes.train import open_device
+from chiploop.recipes.train import faults_of, open_device
 
 DRIFT_SAMPLES = 64
 """Test recordings that the correlation of modelled and observed counts is taken over."""
@@ -43,6 +44,27 @@ def figures_of(recipe: Recipe, deployed: Deployed, test: Samples, *, place: str)
     if deployed.trained.result is not None:
         figures.insert(0, _learning_curve(deployed.trained.result, name, place))
     return tuple(figures)
+
+
+def levels_figure(recipe: Recipe, deployed: Deployed, test: Samples) -> Figure:
+    """Return the accuracy on the recipe's faulty chip at several multiples of its faults' strengths."""
+    assert recipe.faults is not None  # the caller asks for it
+    found = []
+    for level in recipe.faults.levels:
+        answers = faulty_answers(recipe, deployed.program, test, level=level)
+        broken = recipe.measure.ties == "potential"
+        found.append(accuracy(decide(answers.counts, answers.potentials if broken else None), answers.labels))
+    row = recipe.learn[deployed.trained.name]
+    data = {
+        "levels": list(recipe.faults.levels),
+        "accuracy": [metric.value for metric in found],
+        "low": [metric.low for metric in found],
+        "high": [metric.high for metric in found],
+        "n": len(test),
+        "faults": ", ".join(map(repr, faults_of(recipe))),
+        "trained_through": row.faults,
+    }
+    return Figure(kind="fault-levels", method=deployed.trained.name, data=data)
 
 
 def if_response() -> Figure:
@@ -70,11 +92,23 @@ def if_response() -> Figure:
         targets=(),
     )
     with VirtualDevice(threads=1) as device:
-        device.load(Program(profile_hash="", quant_hash="", cores=(core,), input_core=0, outputs=(0,)))
+        device.load(one_core_program(core))
         counts = device.run_batch([events]).output_counts[0]
     x = RESPONSE_EVENTS * weights / RESPONSE_THRESHOLD
     data = {"x": x, "relu": np.maximum(x, 0), "if_counts": counts, "threshold": RESPONSE_THRESHOLD}
     return Figure(kind="if-response", data=data)
+
+
+def one_core_program(core: CoreConfig) -> Program:
+    """Return the program in which a single core hears the input and answers."""
+    return Program(
+        profile_hash="",
+        quant_hash="",
+        cores=(core,),
+        input_shape=core.in_shape,
+        inputs=(Target(core.core),),
+        outputs=(core.core,),
+    )
 
 
 def _learning_curve(result: FitResult, name: str, place: str) -> Figure:

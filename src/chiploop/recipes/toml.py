@@ -48,6 +48,8 @@ def _value(value: Any) -> str:
         return _text(value)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)  # inf and nan are spelt alike in both
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(map(_value, value))}]"
     return repr(value)
 
 

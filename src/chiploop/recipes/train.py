@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,9 +13,9 @@ import numpy as np
 
 from chiploop import tree
 from chiploop.chip.device import Device
-from chiploop.chip.oracle import OracleDevice
+from chiploop.chip.faults import Fault, FaultyDevice, make_faults
+from chiploop.chip.open import REMOTE, device_opener
 from chiploop.chip.profile import read_profile
-from chiploop.chip.virtual import VirtualDevice
 from chiploop.digest import digest
 from chiploop.errors import RecipeError, nearest
 from chiploop.learn.augment import Augment
@@ -24,16 +23,19 @@ from chiploop.learn.balance import balance_thresholds, normalize_by_data
 from chiploop.learn.batch import Samples
 from chiploop.learn.correct import correct_counts
 from chiploop.learn.executor import DeviceExecutor
+from chiploop.learn.failure import Failure, FailureLog, FailurePolicy
 from chiploop.learn.fit import FitOptions, FitResult, Progress, fit
 from chiploop.learn.method import METHODS, Method, MethodOptions
 from chiploop.learn.outputs import device_answers, software_answers
+from chiploop.learn.resilient import ResilientDevice
 from chiploop.measure.accuracy import accuracy, decide
 from chiploop.network.network import Network
 from chiploop.network.surrogate import SURROGATES
 from chiploop.quantize.scheme import IntScheme
 from chiploop.recipes.catalogue import SIMULATORS
 from chiploop.recipes.prepare import Parts
-from chiploop.recipes.recipe import UNTRAINED, Chip, Learn, Recipe
+from chiploop.recipes.recipe import Recipe
+from chiploop.recipes.tables import UNTRAINED, Chip, Learn
 from chiploop.rng import derived_seed, stream
 from chiploop.spec.graph import NetworkSpec, NeuronSpec
 from chiploop.spec.notation import parse_notation
@@ -47,13 +49,14 @@ CALIBRATION_SAMPLES = 256
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Trained:
-    """A row after training: the float network, the model it was trained as, and how training went."""
+    """A row after training: the float network, the model it was trained as, how training went, what failed in it."""
 
     name: str
     spec: NetworkSpec
     model: Literal["frame", "windows"]
     result: FitResult | None
     seconds: float
+    failures: tuple[Failure, ...] = ()
 
 
 def scheme_of(recipe: Recipe) -> IntScheme:
@@ -62,13 +65,39 @@ def scheme_of(recipe: Recipe) -> IntScheme:
     return IntScheme(bits=q.bits, search=q.search, percentile=q.percentile)
 
 
-def open_device(chip: Chip) -> Device:
-    """Open the device that a recipe names."""
-    if chip.device == "virtual":
-        return VirtualDevice(threads=chip.threads or None)
-    if chip.device == "oracle":
-        return OracleDevice()
-    raise RecipeError(f"chip.device = {chip.device!r} cannot be in the loop: {nearest(chip.device, SIMULATORS)}")
+def policy_of(chip: Chip) -> FailurePolicy:
+    """Return what a recipe wants done when the device fails."""
+    f = chip.failures
+    return FailurePolicy(retries=f.retries, reopen=f.reopen, then=f.then, wait_s=f.wait_s, max_skipped=f.max_skipped)
+
+
+def faults_of(recipe: Recipe, level: float = 1.0) -> tuple[Fault, ...]:
+    """Return the faults of a recipe's faulty chip, at a multiple of their strengths."""
+    return () if recipe.faults is None else make_faults(recipe.faults.kinds, strength=level)
+
+
+def open_device(
+    chip: Chip, log: FailureLog | None = None, *, faults: tuple[Fault, ...] = (), fault_seed: int = 0
+) -> ResilientDevice:
+    """Return the device that a recipe names, behind its policy for failures; it is opened when it is first used.
+
+    With `faults` it is a faulty one, the individual chip `fault_seed`.
+    """
+    known = (*SIMULATORS, REMOTE)
+    if chip.device.partition(":")[0] not in known:
+        raise RecipeError(f"chip.device = {chip.device!r} cannot be in the loop: {nearest(chip.device, known)}")
+    opener = device_opener(chip.device, threads=chip.threads or None, timeout_s=chip.failures.timeout_s)
+    log = FailureLog(policy_of(chip)) if log is None else log
+    if not faults:
+        return ResilientDevice(opener, log)
+    return ResilientDevice(lambda: FaultyDevice(opener(), faults, seed=fault_seed), log)
+
+
+def open_loop(recipe: Recipe, row: Learn, log: FailureLog) -> ResilientDevice:
+    """Return the device in a row's loop: the recipe's chip, or the faulty one where the row asks for it."""
+    if not row.faults or recipe.faults is None:
+        return open_device(recipe.chip, log)
+    return open_device(recipe.chip, log, faults=faults_of(recipe), fault_seed=recipe.faults.seed)
 
 
 def executor_on(device: Device, recipe: Recipe) -> DeviceExecutor:
@@ -91,10 +120,14 @@ def initial_network(recipe: Recipe, parts: Parts, *, seed: int) -> Network:
     n = recipe.network
     neuron = NeuronSpec(kind=n.neuron, v_min=n.v_min, reset=n.reset, spikes_per_step=n.spikes_per_step, tau_us=n.tau_us)
     shape, dt_us = tuple(parts.train.dataset.shape), int(np.diff(parts.train.edges_us)[0])
-    spec = parse_notation(n.layers, shape, neuron, stream(seed, "weights"), dt_us=dt_us)
+    bias = None if n.leak is None else -n.leak
+    weights = stream(seed, "weights")
+    spec = parse_notation(n.layers, shape, neuron, weights, dt_us=dt_us, bias=bias, clock_us=n.clock_us)
     network = Network(spec, surrogate=SURROGATES.get(n.surrogate)(**_surrogate_options(recipe)))
+    network.biases.requires_grad_(n.leak_trained)
     sample = calibration_samples(parts)
-    balance_thresholds(network, sample.batch(range(len(sample))).x.sum(0), target=n.activity)
+    batch = sample.batch(range(len(sample)))
+    balance_thresholds(network, batch.x.sum(0), target=n.activity, edges_us=batch.edges_us)
     return network
 
 
@@ -116,8 +149,7 @@ def train_row(
     if row.method in UNTRAINED:
         trained = _remedied(recipe, name, network, parts, done)
     else:
-        result, method = _fit(recipe, name, network, parts, seed=seed, folder=folder, progress=progress)
-        trained = Trained(name=name, spec=network.to_spec(), model=method.model, result=result, seconds=result.seconds)
+        trained = _fit(recipe, name, network, parts, seed=seed, folder=folder, progress=progress)
     tree.write(folder / f"{name}.network.safetensors", trained.spec)
     return trained
 
@@ -125,52 +157,62 @@ def train_row(
 def _remedied(recipe: Recipe, name: str, network: Network, parts: Parts, done: Mapping[str, Trained]) -> Trained:
     """A row that rescales layers and trains nothing."""
     row, begin = recipe.learn[name], time.perf_counter()
+    log = FailureLog(policy_of(recipe.chip))
     sample = calibration_samples(parts)
     batch = sample.batch(range(len(sample)))
     if row.method == "convert":
         model: Literal["frame", "windows"] = "frame"
-        spec = normalize_by_data(network, batch.x.sum(0), percentile=row.percentile, gain=row.gain)
+        x, edges_us = batch.x.sum(0), batch.edges_us
+        spec = normalize_by_data(network, x, percentile=row.percentile, gain=row.gain, edges_us=edges_us)
     else:
         assert row.warm_start is not None  # the recipe's own invariant
         model = done[row.warm_start].model if row.warm_start in done else "windows"
-        with open_device(recipe.chip) as device:
+        with open_device(recipe.chip, log) as device:
             executor = executor_on(device, recipe)
             spec = correct_counts(network, batch, executor, model=model)
-    return Trained(name=name, spec=spec, model=model, result=None, seconds=time.perf_counter() - begin)
+    seconds = time.perf_counter() - begin
+    return Trained(name=name, spec=spec, model=model, result=None, seconds=seconds, failures=log.entries)
 
 
 def _fit(
     recipe: Recipe, name: str, network: Network, parts: Parts, *, seed: int, folder: Path, progress: Progress | None
-) -> tuple[FitResult, Method]:
+) -> Trained:
     row, train = recipe.learn[name], parts.train
     if row.data == "pretrain":
         assert parts.pretrain is not None  # the recipe's own invariant
         train = parts.pretrain
-    with ExitStack() as stack:
-        executor = executor_on(stack.enter_context(open_device(recipe.chip)), recipe)
-        method = METHODS.get(row.method)(_method_options(recipe, row), executor)
+    identity = _identity(recipe, name, network, seed, train, parts.validation)
+    log = FailureLog(policy_of(recipe.chip), path=folder / f"{name}.failures.json", identity=identity)
+    with open_loop(recipe, row, log) as device:
+        method = METHODS.get(row.method)(_method_options(recipe, row), executor_on(device, recipe))
         result = fit(
             method,
             network,
             train,
             _fit_options(recipe, row),
             seed=derived_seed(seed, "fit", name) % (1 << 31),
-            score=lambda net: validation_accuracy(recipe, row, net, method, parts.validation),
-            identity=_identity(recipe, name, network, seed, train, parts.validation),
+            score=lambda net: validation_accuracy(recipe, row, net, method, parts.validation, device=device),
+            identity=identity,
             checkpoint=folder / f"{name}.checkpoint.safetensors",
             progress=progress,
+            failures=log,
         )
-    return result, method
+    spec, entries = network.to_spec(), log.entries
+    return Trained(name=name, spec=spec, model=method.model, result=result, seconds=result.seconds, failures=entries)
 
 
-def validation_accuracy(recipe: Recipe, row: Learn, network: Network, method: Method, validation: Samples) -> float:
-    """Return the accuracy on validation recordings where the method's counts: in software or on the chip."""
+def validation_accuracy(
+    recipe: Recipe, row: Learn, network: Network, method: Method, validation: Samples, *, device: Device
+) -> float:
+    """Return the accuracy on validation recordings where the method's counts: in software or on the chip.
+
+    The device is the loop's own: a remote one cannot be opened twice. The next step loads its program again.
+    """
     if method.place == "software":
         answers = software_answers(network, validation, method.model, whole_counts=row.whole_counts)
     else:
-        with open_device(recipe.chip) as device:
-            executor_on(device, recipe).load(network)
-            answers = device_answers(device, validation)
+        executor_on(device, recipe).load(network)
+        answers = device_answers(device, validation)
     potentials = answers.potentials if recipe.measure.ties == "potential" else None
     return float(accuracy(decide(answers.counts, potentials), answers.labels).value)
 
@@ -219,7 +261,10 @@ def _start(warm_start: str, done: Mapping[str, Trained]) -> NetworkSpec:
 def _identity(recipe: Recipe, name: str, network: Network, seed: int, train: Samples, validation: Samples) -> str:
     """Name what is trained and on what it is selected: the same name gives the same bits."""
     parts = recipe.model_dump(mode="json", include={"network", "encode", "quantize", "chip", "augment", "threads"})
+    del parts["chip"]["failures"]
     row = recipe.learn[name].model_dump(mode="json")
+    if recipe.learn[name].faults and recipe.faults is not None:
+        row["through"] = recipe.faults.model_dump(mode="json", exclude={"levels"})
     start = network.to_spec().digest
     data = [_data_identity(part) for part in (train, validation)]
     return digest([TRAINING_VERSION, parts, row, recipe.measure.ties, start, seed, data])
@@ -229,5 +274,6 @@ def _data_identity(samples: Samples) -> list[str | int]:
     """Name a part by its recordings; a simulated one by its camera, too."""
     dataset = samples.dataset
     keys = digest([str(dataset.keys[i]) for i in samples.indices])
-    camera = getattr(dataset, "camera", None)
-    return [dataset.name, keys, math.prod(dataset.shape), dataset.duration_us, "" if camera is None else digest(camera)]
+    raw = getattr(dataset, "recordings", dataset)
+    how = [digest(part) for part in (getattr(raw, "camera", None), getattr(dataset, "dvs", None)) if part is not None]
+    return [dataset.name, keys, math.prod(dataset.shape), dataset.duration_us, "".join(how)]

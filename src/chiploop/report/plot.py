@@ -27,12 +27,13 @@ METHOD_COLOURS = {
 }
 INK, MUTED, GRID = "#1f2430", "#6b7280", "#e5e7eb"
 LOSS, GAIN = "#D55E00", "#0072B2"
-PLACE_MARKERS = {"software": "o", "int-sync": "s", "accelerator": "^", "chip": "D"}
+PLACE_MARKERS = {"software": "o", "int-sync": "s", "accelerator": "^", "chip": "D", "faulty": "X"}
 PLACE_LINES = {
     "software": (0, (1, 1.5)),
     "int-sync": (0, (4, 2)),
     "accelerator": (0, (4, 1.5, 1, 1.5)),
     "chip": "solid",
+    "faulty": (0, (6, 2)),
 }
 MARKERS = "oDs^vPX"
 """Marks of methods in one plot, so that colour is never the only difference."""

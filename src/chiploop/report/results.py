@@ -16,6 +16,7 @@ PLACE_TITLES: dict[Where, str] = {
     "int-sync": "Int-sync",
     "accelerator": "Accelerator",
     "chip": "Chip",
+    "faulty": "Faulty chip",
 }
 
 

@@ -1,0 +1,129 @@
+"""What a deployed row costs: operations, modelled energy, how soon it knows, and the load of each core."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from chiploop.chip.device import BatchTrace, Trace
+from chiploop.chip.profile import ChipProfile, read_profile
+from chiploop.chip.program import Program
+from chiploop.chip.timed import TimedDevice
+from chiploop.chip.timing import Timing, TimingTrace
+from chiploop.chip.virtual import VirtualDevice
+from chiploop.learn.batch import Samples
+from chiploop.measure.energy import energy_metrics
+from chiploop.measure.figure import Figure
+from chiploop.measure.latency import (
+    anytime_accuracy,
+    decision_metrics,
+    latency_figure,
+    latency_metrics,
+    time_to_first_decision,
+)
+from chiploop.measure.load import core_load_figure, core_rates, rate_metrics
+from chiploop.measure.metric import Metric
+from chiploop.measure.operations import Operations, frame_operations, operation_metrics, window_operations
+from chiploop.network.network import Network
+from chiploop.network.run import run_windows
+from chiploop.recipes.evaluate import Deployed
+from chiploop.recipes.recipe import Recipe
+
+TIMED_SAMPLES = 100
+"""Test recordings that are run with time, and whose operations are counted in software."""
+CURVE_POINTS = 48
+BATCH = 25
+
+
+def costs(recipe: Recipe, deployed: Deployed, test: Samples, *, seed: int) -> tuple[list[Metric], list[Figure]]:
+    """Return a deployed row's costs as metrics and figures; what is modelled says by which constants.
+
+    Energy comes from the exact counters of all test recordings; latencies, loads and the accuracy at any time from the
+    first TIMED_SAMPLES of them, run on the timed device where the chip's profile states its timing.
+    """
+    name, profile = deployed.trained.name, read_profile(recipe.chip.profile)
+    first = Samples.of(test.dataset, test.indices[:TIMED_SAMPLES], test.n_windows)
+    chip = deployed.answers["chip"]
+    spans = [test.dataset.duration_us] * len(test)
+    whole = BatchTrace(
+        output_counts=chip.counts.astype("int64"), output_potentials=chip.counts.astype("int16"), counters=chip.counters
+    )
+    metrics = list(energy_metrics(whole, profile, spans_us=spans, method=name, seed=seed))
+    operations = _operations(deployed, first)
+    for where, arithmetic in (("software", "float32"), ("int-sync", "int8")):
+        metrics += operation_metrics(operations, arithmetic=arithmetic, where=where, method=name, seed=seed)  # type: ignore[arg-type]
+    traces = _timed(deployed.program, profile, first, threads=recipe.chip.threads or None)
+    more, figures = _in_time(traces, whole, profile, test, first, name=name, seed=seed)
+    return metrics + more, figures
+
+
+def _operations(deployed: Deployed, samples: Samples) -> Operations:
+    """Count what the synchronous model computes: products on frames, or sums for the spikes of each window."""
+    spec = deployed.trained.spec
+    if deployed.trained.model == "frame":
+        return frame_operations(spec)
+    total: Operations | None = None
+    network = Network(spec)
+    for batch in samples.ordered(BATCH):
+        with torch.no_grad():
+            counts = run_windows(network, batch.x, edges_us=batch.edges_us).counts
+        spikes = {layer: value.sum((0, 1)).numpy() for layer, value in counts.items()}
+        n = len(batch.labels)
+        one = window_operations(spec, batch.x.sum((0, 1)).numpy(), spikes, n=n, n_windows=samples.n_windows)
+        total = one if total is None else total + one
+    assert total is not None  # a part is never empty
+    return total
+
+
+def _timed(program: Program, profile: ChipProfile, samples: Samples, *, threads: int | None) -> list[Trace]:
+    events = [samples.events(i) for i in range(len(samples))]
+    if profile.timing is not None:
+        with TimedDevice(timing=Timing.of(profile), threads=threads) as timed:
+            timed.load(program)
+            return timed.run_many(events)
+    traces = []
+    with VirtualDevice(threads=1) as device:
+        device.load(program)
+        for one in events:
+            device.reset()
+            traces.append(device.run(one))
+    return traces
+
+
+def _in_time(
+    traces: Sequence[Trace],
+    whole: BatchTrace,
+    profile: ChipProfile,
+    test: Samples,
+    first: Samples,
+    *,
+    name: str,
+    seed: int,
+) -> tuple[list[Metric], list[Figure]]:
+    duration_us = first.dataset.duration_us
+    outputs = [next(iter(trace.outputs.values())) for trace in traces]
+    times, classes = [one.t_us for one in outputs], [one.channel for one in outputs]
+    at_us = np.unique(np.linspace(0, duration_us, CURVE_POINTS).astype(np.int64))
+    figures = [anytime_accuracy(times, classes, first.labels, at_us).figure(method=name)]
+    metrics = list(decision_metrics(time_to_first_decision(times, classes), method=name, seed=seed))
+    timings: list[TimingTrace] = [trace.timing for trace in traces if trace.timing is not None]
+    counted, n = whole, len(test)
+    if timings:  # loads are those of the recordings that were timed
+        counted, n = _first_of(whole, len(first)), len(first)
+        metrics += latency_metrics(timings, profile, method=name, seed=seed)
+        drawn = latency_figure(timings, method=name)
+        figures += [] if drawn is None else [drawn]
+    rates = core_rates(counted, [duration_us] * n, profile, timings=timings)
+    metrics += rate_metrics(rates, n=n, method=name, seed=seed)
+    figures.append(core_load_figure(rates, method=name))
+    return metrics, figures
+
+
+def _first_of(trace: BatchTrace, n: int) -> BatchTrace:
+    return BatchTrace(
+        output_counts=trace.output_counts[:n],
+        output_potentials=trace.output_potentials[:n],
+        counters={layer: table[:n] for layer, table in trace.counters.items()},
+    )
