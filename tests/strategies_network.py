@@ -19,6 +19,9 @@ from chiploop.spec.notation import parse_notation
 SMALL = "4c3p1-P2-6c3p1-P2-3"
 """Notation of a network for the shapes data set (2 x 8 x 8, three classes)."""
 
+BLOCKS = "4c3p1-(4c3p1-4c3p1)-P2-[4c3p1]-3"
+"""One with a residual block and a concatenation, for the same."""
+
 N_WINDOWS = 4
 
 neurons = st.builds(
@@ -39,19 +42,28 @@ neurons = st.builds(
 )
 
 
-def small_spec(seed: int = 0, *, neuron: NeuronSpec | None = None, notation: str = SMALL) -> NetworkSpec:
-    """Return a network for the shapes, with weights large enough for every layer to spike."""
-    spec = parse_notation(notation, (2, 8, 8), neuron or NeuronSpec(), stream(seed, "weights"), dt_us=4_000)
-    network = Network(spec)
-    balance_thresholds(network, shapes_batch().x.sum(0), target=8.0)
+def small_spec(
+    seed: int = 0, *, neuron: NeuronSpec | None = None, notation: str = SMALL, bias: float | None = None
+) -> NetworkSpec:
+    """Return a network for the shapes, with weights large enough for every layer to spike; a bias ticks every ms."""
+    weights, clock_us = stream(seed, "weights"), None if bias is None else 1_000
+    shape, spikes = (2, 8, 8), neuron or NeuronSpec()
+    spec = parse_notation(notation, shape, spikes, weights, dt_us=4_000, bias=bias, clock_us=clock_us)
+    network, batch = Network(spec), shapes_batch()
+    balance_thresholds(network, batch.x.sum(0), target=8.0, edges_us=batch.edges_us)
     return network.to_spec()
 
 
 def small_network(
-    seed: int = 0, *, neuron: NeuronSpec | None = None, notation: str = SMALL, surrogate: Surrogate | None = None
+    seed: int = 0,
+    *,
+    neuron: NeuronSpec | None = None,
+    notation: str = SMALL,
+    bias: float | None = None,
+    surrogate: Surrogate | None = None,
 ) -> Network:
     """Return it in torch."""
-    return Network(small_spec(seed, neuron=neuron, notation=notation), surrogate=surrogate)
+    return Network(small_spec(seed, neuron=neuron, notation=notation, bias=bias), surrogate=surrogate)
 
 
 def shapes_samples(n: int, *, split: str = "train", n_windows: int = N_WINDOWS) -> Samples:
@@ -67,7 +79,7 @@ def shapes_batch(n: int = 6, *, n_windows: int = N_WINDOWS) -> Batch:
 def gradients(network: Network) -> dict[str, Tensor]:
     """Return the gradients that a backward pass left, and clear them."""
     found = {}
-    for name, parameter in network.weights.items():
+    for name, parameter in network.trained.items():
         assert parameter.grad is not None, name
         found[name] = parameter.grad.clone()
         parameter.grad = None
@@ -82,5 +94,5 @@ def require_same_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> No
 
 
 def weights(network: Network) -> dict[str, Tensor]:
-    """Return copies of a network's weights."""
-    return {name: parameter.detach().clone() for name, parameter in network.weights.items()}
+    """Return copies of what is trained in a network."""
+    return {name: parameter.detach().clone() for name, parameter in network.trained.items()}

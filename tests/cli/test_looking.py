@@ -70,7 +70,7 @@ def test_show_knows_programs_checkpoints_and_records(chiploop: Command, done: Pa
     folder = done / "seed-0"
     program = chiploop("show", folder / "bptt.program.safetensors", "--json").json
     assert [core["layer"] for core in program["cores"]] == ["conv1", "fc1"]
-    assert program["cores"][0]["targets"] == [program["cores"][1]["core"]]
+    assert program["cores"][0]["targets"] == [{"core": program["cores"][1]["core"], "pool": 0, "shift": 0}]
     checkpoint = chiploop("show", folder / "bptt.checkpoint.safetensors", "--json").json
     assert [epoch["epoch"] for epoch in checkpoint["history"]] == [0, 1]
     record = chiploop("show", folder / "record.json", "--json").json
@@ -186,7 +186,7 @@ def test_a_reader_that_has_enough_is_no_error(tmp_path: Path) -> None:
     ran = subprocess.run(
         ["bash", "-c", line], env={"PYTHONPATH": str(SOURCES), "PATH": "/usr/bin:/bin"}, capture_output=True, text=True
     )
-    assert ran.stdout.startswith("bias ")
+    assert ran.stdout.startswith("bias_bits ")
     assert ran.stderr == ""
 
 

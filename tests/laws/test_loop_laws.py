@@ -9,7 +9,8 @@ from chiploop.learn.fit import FitOptions, fit
 from chiploop.learn.method import METHODS, MethodOptions
 from chiploop.learn.plan import PLANS
 from chiploop.network.network import Network
-from strategies_network import require_same_tensors, shapes_samples, small_network, small_spec, weights
+from chiploop.spec.graph import NeuronSpec
+from strategies_network import BLOCKS, require_same_tensors, shapes_samples, small_network, small_spec, weights
 
 FIT = FitOptions(epochs=2, batch_size=8, lr=3e-3, select=False)
 
@@ -38,3 +39,17 @@ def test_cil_with_bptt_is_bptt(plan: str, quantized: bool) -> None:
 def test_cil_with_ann_is_the_ann(plan: str, whole_counts: bool) -> None:
     options = MethodOptions(plan=plan, whole_counts=whole_counts, quantized=whole_counts)
     require_equal_training("ann", "cil-ann", options, ModelExecutor(whole_counts=whole_counts))
+
+
+@pytest.mark.parametrize("tau_us", [None, 9_000.0])
+@pytest.mark.parametrize("quantized", [False, True])
+def test_networks_with_blocks_leaks_and_biases_too(quantized: bool, tau_us: float | None) -> None:
+    neuron = NeuronSpec(kind="if" if tau_us is None else "lif", tau_us=tau_us, v_min=-1.0)
+    options = MethodOptions(plan="all+v", quantized=quantized)
+    after = []
+    for method, executor in (("bptt", None), ("cil-bptt", ModelExecutor())):
+        network = small_network(3, notation=BLOCKS, neuron=neuron, bias=-0.05)
+        fit(METHODS.get(method)(options, executor), network, shapes_samples(24), FIT, seed=5, score=lambda _: 0.0)
+        assert (network.biases["conv2"] != -0.05).all()  # they learn, too
+        after.append(weights(network))
+    require_same_tensors(*after)

@@ -163,11 +163,8 @@ def test_weights_of_another_shape_are_refused_not_broadcast() -> None:
         Network(fc(3)).load_weights(fc(1))
 
 
-def test_what_a_network_cannot_do_is_refused() -> None:
+def test_a_network_without_a_clock_has_no_windows() -> None:
     spec = small_spec()
-    biased = dataclasses.replace(spec.layers[0], bias=np.ones(4, np.float32))
-    with pytest.raises(SpecError, match="layer 'conv1' has a bias"):
-        Network(dataclasses.replace(spec, layers=(biased, *spec.layers[1:])))
     with pytest.raises(SpecError, match="knows no clock"):
         run_windows(Network(dataclasses.replace(spec, dt_us=None)), shapes_batch().x)
 

@@ -10,7 +10,7 @@ import pytest
 from chiploop import _core
 from chiploop.chip.device import Counters, Monitor
 from chiploop.chip.oracle import OracleDevice
-from chiploop.chip.program import Program
+from chiploop.chip.program import Program, Target
 from chiploop.chip.virtual import VirtualDevice
 from chiploop.events.codecs.nmnist import read_nmnist
 from chiploop.events.types import SensorShape
@@ -115,7 +115,7 @@ def reference_network(rng: np.random.Generator) -> Program:
     for number, (features, kernel, padding, pool, threshold) in enumerate(LAYERS):
         weight = np.clip(rng.normal(4, 40, (shape.channels, kernel, kernel, features)), -127, 127).astype(np.int8)
         fields = {"threshold": threshold, "floor": -threshold, "padding": padding, "pool": pool}
-        targets = (number + 1,) if number + 1 < len(LAYERS) else ()
+        targets = (Target(number + 1),) if number + 1 < len(LAYERS) else ()
         core = one_core(weight, shape, core=number, layer=f"layer{number}", targets=targets, **fields)
         cores.append(core)
         shape = core.out_shape

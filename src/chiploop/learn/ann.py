@@ -33,7 +33,7 @@ class ANN:
     def step(self, network: Network, batch: Batch) -> StepResult:
         """Return the loss of one batch."""
         o = self.options
-        run = run_frame(network, batch.x.sum(0), whole_counts=o.whole_counts)
+        run = run_frame(network, batch.x.sum(0), edges_us=batch.edges_us, whole_counts=o.whole_counts)
         return StepResult(loss=objective(run, batch.labels, o), outputs=run.totals.detach())
 
 

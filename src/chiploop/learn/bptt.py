@@ -27,7 +27,7 @@ class BPTT:
 
     def step(self, network: Network, batch: Batch) -> StepResult:
         """Return the loss of one batch."""
-        run = run_windows(network, batch.x)
+        run = run_windows(network, batch.x, edges_us=batch.edges_us)
         return StepResult(loss=objective(run, batch.labels, self.options), outputs=run.totals.detach())
 
 

@@ -56,9 +56,10 @@ class CIL:
         )
 
     def _run(self, network: Network, batch: Batch, observed: Observations) -> Run:
+        edges_us, whole = batch.edges_us, self.options.whole_counts
         if self.model == "windows":
-            return run_windows(network, batch.x, observed=observed)
-        return run_frame(network, batch.x.sum(0), whole_counts=self.options.whole_counts, observed=observed)
+            return run_windows(network, batch.x, edges_us=edges_us, observed=observed)
+        return run_frame(network, batch.x.sum(0), edges_us=edges_us, whole_counts=whole, observed=observed)
 
 
 def _require(executor: Executor | None) -> Executor:

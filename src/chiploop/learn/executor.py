@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from chiploop.chip.compile import compile as compile_program
 from chiploop.chip.compile import with_weights
 from chiploop.chip.device import Device, Monitor
+from chiploop.chip.plausible import require_plausible
 from chiploop.chip.profile import ChipProfile
 from chiploop.chip.program import Program
 from chiploop.errors import DeviceError
@@ -21,9 +22,9 @@ from chiploop.learn.batch import Batch
 from chiploop.learn.plan import InjectionPlan
 from chiploop.network.network import Grid, Network
 from chiploop.network.run import Observations, run_frame, run_windows
-from chiploop.quantize.apply import quantize
-from chiploop.quantize.scale import choose_scale
+from chiploop.quantize.apply import BIAS_MAX, layer_scale, quantize
 from chiploop.quantize.scheme import IntScheme
+from chiploop.spec.graph import LayerSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,9 +56,10 @@ class ModelExecutor:
         """Return what the model computes."""
         with torch.no_grad():
             if clocked:
-                run = run_windows(network, batch.x)
+                run = run_windows(network, batch.x, edges_us=batch.edges_us)
             else:
-                run = run_frame(network, batch.x.sum(0), whole_counts=self.whole_counts)
+                whole = batch.x.sum(0)
+                run = run_frame(network, whole, edges_us=batch.edges_us, whole_counts=self.whole_counts)
         names = plan.names(network.spec)
         v = {name: run.v[name] for name in names} if plan.v and clocked else {}
         return Seen(observations=Observations(counts={name: run.counts[name] for name in names}, v=v))
@@ -87,6 +89,7 @@ class DeviceExecutor:
         """Quantise the weights of this moment and load them."""
         if not self.scales:
             self.choose_grids(network)
+        self._widen_grids(network)
         quant = quantize(network.to_spec(), self.scheme, scales=self.scales)
         if self._program is None:
             self._program = compile_program(quant, self.profile, spikes_per_update=self.spikes_per_update)
@@ -97,33 +100,50 @@ class DeviceExecutor:
         return program
 
     def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
-        """Return what the device did, in the network's own units (potentials times the layer's scale)."""
+        """Return what the device did, in the network's own units (potentials times the layer's scale and gain).
+
+        Raises ReadoutError when the device's answer is incomplete or contradicts itself.
+        """
         begin = time.perf_counter()
-        self.load(network)
+        program = self.load(network)
         names = plan.names(network.spec)
         edges = batch.edges_us if clocked else (batch.edges_us[0], batch.edges_us[-1])
         monitor = Monitor(counts=names, potentials=names if plan.v and clocked else (), window_edges_us=edges)
         trace = self.device.run_batch(batch.events, monitor=monitor)
+        require_plausible(program, monitor, trace, len(batch.events))
         lost = int(trace.lost.sum())
         if lost:
             raise DeviceError(f"{lost} spikes did not fit the counts of their windows: the network runs away; lower lr")
         counts = {name: _to_torch(trace.counts[name], network, name) for name in names}
         v = {}
         if plan.v and clocked:
-            v = {n: _to_torch(trace.potentials[n], network, n).mul_(self.scales[n]) for n in names}
+            units = {n: self.scales[n] * network.gain(network.spec.layer(n)) for n in names}
+            v = {n: _to_torch(trace.potentials[n], network, n).mul_(units[n]) for n in names}
         seconds = time.perf_counter() - begin
         observations = Observations(counts=counts, v=v)
         return Seen(observations=observations, seconds=seconds, synops=trace.total("synops"))
 
+    def _widen_grids(self, network: Network) -> None:
+        """Choose a coarser scale for layers whose bias has outgrown its eight bits since the grids were chosen."""
+        for layer in network.spec.spiking:
+            if layer.name not in network.biases:
+                continue
+            limit = BIAS_MAX * self.scales[layer.name] * network.gain(layer)
+            if float(network.biases[layer.name].detach().abs().max()) <= limit:
+                continue
+            grid = _grid(network, layer, self.scheme)
+            self.scales = {**self.scales, layer.name: grid.scale}
+            if layer.name in network.grids:
+                network.grids = {**network.grids, layer.name: grid}
+
 
 def choose_grids(network: Network, scheme: IntScheme) -> dict[str, Grid]:
-    """Return the integer grid that the scheme chooses for every layer's present weights."""
-    grids = {}
-    for layer in network.spec.spiking:
-        assert layer.neuron is not None
-        weight = network.weights[layer.name].detach().cpu().numpy()
-        grids[layer.name] = Grid(choose_scale(weight, layer.neuron.v_th, scheme), scheme.q_max, scheme.v_max)
-    return grids
+    """Return the integer grid that the scheme chooses for every layer's present weights and biases."""
+    return {layer.name: _grid(network, layer, scheme) for layer in network.spec.spiking}
+
+
+def _grid(network: Network, layer: LayerSpec, scheme: IntScheme) -> Grid:
+    return Grid(layer_scale(network.layer(layer), scheme, network.gain(layer)), scheme.q_max, scheme.v_max)
 
 
 def _to_torch(array: NDArray[Any], network: Network, name: str) -> torch.Tensor:

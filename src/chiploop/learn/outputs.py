@@ -53,9 +53,9 @@ def software_answers(
     counts, potentials, rates = [], [], {layer.name: 0.0 for layer in network.spec.spiking}
     for batch in samples.ordered(batch_size):
         if model == "windows":
-            run = run_windows(network, batch.x)
+            run = run_windows(network, batch.x, edges_us=batch.edges_us)
         else:
-            run = run_frame(network, batch.x.sum(0), whole_counts=whole_counts)
+            run = run_frame(network, batch.x.sum(0), edges_us=batch.edges_us, whole_counts=whole_counts)
         counts.append(run.totals.double().numpy())
         if run.v:
             potentials.append(run.v[run.output][-1].flatten(1).double().numpy())

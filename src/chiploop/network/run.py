@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,8 @@ from chiploop.errors import SpecError
 from chiploop.network.inject import inject
 from chiploop.network.network import Network
 from chiploop.network.scan import scan
-from chiploop.spec.graph import LayerSpec
+from chiploop.network.ticks import window_ticks
+from chiploop.spec.graph import INPUT, Edge, LayerSpec
 from chiploop.spec.ops import Conv, Flatten, Linear, SumPool
 
 
@@ -66,21 +68,32 @@ def apply_op(layer: LayerSpec, x: Tensor, weight: Tensor | None) -> Tensor:
             return x.flatten(1)
 
 
-def run_windows(network: Network, x: Tensor, *, observed: Observations = NOTHING) -> Run:
+def run_windows(
+    network: Network, x: Tensor, *, edges_us: Sequence[int] | None = None, observed: Observations = NOTHING
+) -> Run:
     """Run the spiking network over windows.
 
-    x: [T, B, *input_shape], event counts a window. Every layer works on all windows at once (T merged into the
-    batch for the linear part, one scan for the neurons), which a network without recurrence allows. Where `observed`
-    has a layer, its spikes or potentials take the observed values and pass their gradients to the modelled ones.
+        z_l[t] = W_l sum_k y_k[t] + n[t] b_l / gain      over the sources k of layer l
+
+    x: [T, B, *input_shape], event counts a window. n[t] is the number of ticks of the slow clock in window t, whose
+    edges are `edges_us` (T + 1; by default 0, dt_us, 2 dt_us, ...): each adds the bias b to the potential itself. Every
+    layer works on all windows at once (T merged into the batch for the linear part, one scan for the neurons), which a
+    network without recurrence allows. Where `observed` has a layer, its spikes or potentials take the observed values
+    and pass their gradients to the modelled ones.
     """
     dt_us = network.spec.dt_us
     if dt_us is None:
         raise SpecError("this network knows no clock: give its spec a dt_us to run it over windows")
+    edges = range(0, (len(x) + 1) * dt_us, dt_us) if edges_us is None else edges_us
+    _require_edges(network, edges, len(x))
     counts: dict[str, Tensor] = {}
     potentials: dict[str, Tensor] = {}
 
     def fire(layer: LayerSpec, current: Tensor) -> Tensor:
         steps = current.unflatten(0, x.shape[:2])  # type: ignore[no-untyped-call]
+        bias = network.bias(layer)
+        if bias is not None:
+            steps = steps + _ticked(network, edges, bias, steps)
         spikes, v = scan(
             network.neuron(layer),
             network.surrogate,
@@ -96,20 +109,35 @@ def run_windows(network: Network, x: Tensor, *, observed: Observations = NOTHING
     return Run(counts=counts, v=potentials, output=network.spec.spiking[-1].name)
 
 
-def run_frame(network: Network, x: Tensor, *, whole_counts: bool = False, observed: Observations = NOTHING) -> Run:
+def run_frame(
+    network: Network,
+    x: Tensor,
+    *,
+    edges_us: Sequence[int] | None = None,
+    whole_counts: bool = False,
+    observed: Observations = NOTHING,
+) -> Run:
     """Run the same weights as an analogue network in units of counts.
 
-        a_l = max(0, W_l a_(l-1)) / v_th
+        a_l = max(0, gain W_l sum_k a_k + n b_l) / v_th      over the sources k of layer l
 
     x: [B, *input_shape], each pixel's event count over the whole sample; then a unit's value is the spike count that it
-    predicts. `whole_counts` takes the floor of it, the gradient going straight through. The last layer stays linear
-    (no max), so that wrong classes learn too. Liu et al. 2024, section 3.3.1; results have T = 1.
+    predicts, a leak apart: a leaky neuron's would be the largest it can have. n is the number of ticks of the slow
+    clock from the first to the last of `edges_us`, which only a network with biases needs. `whole_counts` takes the
+    floor of a, the gradient going straight through. The last layer stays linear (no max), so that wrong classes learn
+    too. Liu et al. 2024, section 3.3.1; results have T = 1.
     """
     counts: dict[str, Tensor] = {}
     last = network.spec.spiking[-1].name
 
     def fire(layer: LayerSpec, current: Tensor) -> Tensor:
-        a = current / network.neuron(layer).v_th
+        bias, gain = network.bias(layer), network.gain(layer)
+        if bias is not None:
+            if edges_us is None:
+                raise SpecError(f"layer {layer.name!r} has a bias: give the edges_us between which its clock ticks")
+            whole = (edges_us[0], edges_us[-1])
+            current = current + _ticked(network, whole, bias, current.unsqueeze(0))[0]
+        a = (current if gain == 1.0 else current * gain) / network.neuron(layer).v_th
         if layer.name != last:
             a = a.clamp(min=0.0)
             if whole_counts:
@@ -123,12 +151,49 @@ def run_frame(network: Network, x: Tensor, *, whole_counts: bool = False, observ
     return Run(counts=counts, v={}, output=last)
 
 
+def _require_edges(network: Network, edges: Sequence[int], n_windows: int) -> None:
+    if len(edges) != n_windows + 1:
+        raise SpecError(f"{len(edges)} edges do not bound {n_windows} windows: give {n_windows + 1}")
+    dt_us = network.spec.dt_us
+    leaky = next((layer.name for layer in network.spec.spiking if layer.neuron and layer.neuron.tau_us), None)
+    if leaky is not None and any(b - a != dt_us for a, b in pairwise(edges)):
+        raise SpecError(f"layer {leaky!r} leaks by steps of {dt_us} us: give it windows of that length")
+
+
+def _ticked(network: Network, edges: Sequence[int], bias: Tensor, steps: Tensor) -> Tensor:
+    """Return what the ticks of each window add to [T, B, F, ...] currents: [T, 1, F, 1, ...]."""
+    clock_us = network.spec.clock_us
+    assert clock_us is not None  # the spec's own invariant
+    ticks = torch.from_numpy(window_ticks(edges, clock_us)).to(bias)
+    added = ticks[:, None, None] * bias
+    return added.reshape(*added.shape, *(1,) * (steps.dim() - added.dim()))
+
+
 def _run_layers(network: Network, x: Tensor, fire: Callable[[LayerSpec, Tensor], Tensor]) -> None:
-    if not network.spec.is_chain:
-        raise SpecError("only chains of layers run here")
-    for layer in network.spec.layers:
+    """Run the layers in data-flow order on [N, *input_shape]; what no later layer hears is let go."""
+    spec = network.spec
+    heard = [spec.sources(layer.name) for layer in spec.layers]
+    last = {edge.source: position for position, edges in enumerate(heard) for edge in edges}
+    present = {INPUT: x}
+    for position, (layer, edges) in enumerate(zip(spec.layers, heard, strict=True)):
+        x = _merged(layer, edges, present)
+        present = {name: sent for name, sent in present.items() if last.get(name, -1) > position}
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         x = apply_op(layer, x, network.weight(layer.name) if layer.weight is not None else None)
         if layer.neuron is not None:
             x = fire(layer, x)
+        present[layer.name] = x
+
+
+def _merged(layer: LayerSpec, edges: Sequence[Edge], present: Mapping[str, Tensor]) -> Tensor:
+    """Return a layer's input: what its sources send, each from its channel on, added up; one source is not copied."""
+    total: Tensor | None = None
+    for edge in edges:
+        x = present[edge.source]
+        after = layer.in_shape[0] - edge.shift - x.shape[1]
+        if edge.shift or after:
+            x = F.pad(x, (0, 0) * (x.dim() - 2) + (edge.shift, after))
+        total = x if total is None else total + x
+    assert total is not None  # every layer has a source
+    return total

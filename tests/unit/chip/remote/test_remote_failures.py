@@ -82,7 +82,8 @@ def test_a_call_that_takes_too_long_is_a_time_out_and_the_next_one_works() -> No
             device.run_batch([pulses([1, 2])])
         slow.may_end.set()
         assert device.run_batch([pulses([1, 2, 3])]).output_counts.tolist() == [[1]]
-        assert slow.batches == 2  # nobody waits for the second one any more: it was not run
+        # Nobody waits for the second one any more: it is not run, unless it had left the queue when its client gave up.
+        assert slow.batches in (2, 3)
 
 
 SERVER = """
