@@ -2,6 +2,7 @@
 
     python docs/generate.py [--records FOLDER] [--check | --check-results] [--publish RUNS]
 
+README shows what was measured on real recordings, docs/results.md all of it, with causes, faults and costs.
 With `--check` nothing is written, and the exit code says whether anything would change; `--check-results` leaves out
 the commands, whose help is laid out differently from release to release of the parser. With `--publish`, the records
 below a folder of runs are first copied to the records that the results are made from.
@@ -23,11 +24,18 @@ from chiploop.errors import DataError
 from chiploop.measure.aggregate import split_experiments
 from chiploop.measure.record import RunRecord, read_records, without_folders, write_record
 from chiploop.report import results_table, update_readme
+from chiploop.report.markdown import block_markdown
 from chiploop.report.results import Results
+from chiploop.report.section import SECTIONS, Panels, Plot
 from chiploop.report.sections.summary import overview
 
 ROOT = Path(__file__).resolve().parent.parent
 README, COMMANDS, FIGURE = Path("README.md"), Path("docs/cli.md"), Path("docs/figures/accuracy.svg")
+RESULTS = Path("docs/results.md")
+REAL = "nmnist"
+"""The data set of real recordings: what is tested on it stands in the README."""
+DETAILS = ("causes", "fault-levels", "energy")
+"""Sections of the report that docs/results.md has, without their plots."""
 FIGURE_BEGIN, FIGURE_END = "<!-- chiploop:figure:begin -->", "<!-- chiploop:figure:end -->"
 COLUMNS = 100
 CAPTION = "Accuracy by method and place, with intervals over seeds; the numbers are in the table below"
@@ -39,9 +47,29 @@ def experiments(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return sorted(groups, key=lambda group: (-len(Results.of(group).methods), group[0].name))
 
 
+def is_real(group: Sequence[RunRecord]) -> bool:
+    """Whether an experiment was tested on real recordings."""
+    data = group[0].recipe.get("data", {})
+    return (data.get("tested_on") or data).get("dataset") == REAL
+
+
+def write_details(root: Path, records: Sequence[RunRecord]) -> None:
+    """Write docs/results.md: every experiment's table, and what its records tell of causes, faults and costs."""
+    parts = ["# Results in full", "Written by `make docs` from the records in [docs/records](records)."]
+    for group in experiments(records):
+        parts += [f"## {group[0].name}", str(group[0].recipe.get("notes", ""))]
+        parts.append(results_table(group, quote=False).to_markdown())
+        for name in DETAILS:
+            section = SECTIONS.get(name)
+            blocks = [block for block in section.blocks(group) if not isinstance(block, (Panels, Plot))]
+            if blocks:
+                parts += [f"### {section.title}", *(block_markdown(block).replace("### ", "#### ") for block in blocks)]
+    (root / RESULTS).write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+
+
 def write_results(root: Path, records: Sequence[RunRecord]) -> None:
-    """Write README's tables, one an experiment, and its figure, that of the largest."""
-    groups = experiments(records)
+    """Write README's tables, one an experiment on real recordings, and its figure, that of the largest."""
+    groups = [group for group in experiments(records) if is_real(group)] or experiments(records)
     parts = []
     for number, group in enumerate(groups):
         if len(groups) > 1:
@@ -61,19 +89,23 @@ def write_results(root: Path, records: Sequence[RunRecord]) -> None:
 
 
 def publish(runs: Path, records: Path) -> None:
-    """Copy the newest record of every seed below a folder of runs, without rasters and without a machine's folders.
+    """Copy the newest run and explanation of every seed below a folder of runs, without rasters and machines' folders.
 
     A raster holds a recording's events, and data sets have licences of their own.
     """
-    newest = {(record.name, record.seed): record for record in read_records(runs)}
-    for (name, seed), record in newest.items():
+    newest = {(record.name, record.seed, _is_explanation(record)): record for record in read_records(runs)}
+    for name, seed in {(name, seed) for name, seed, _ in newest}:
+        shutil.rmtree(records / name / f"seed-{seed}", ignore_errors=True)
+    for (name, seed, _), record in sorted(newest.items(), key=lambda item: item[0]):
         folder = records / name / f"seed-{seed}"
-        if folder.exists():
-            shutil.rmtree(folder)
         kept = tuple(figure for figure in record.figures if figure.kind != "raster")
         command = shlex.join(without_folders(word) for word in shlex.split(record.command))
         path = write_record(folder, record.model_copy(update={"figures": kept, "command": command}))
         print(f"published: {path}")
+
+
+def _is_explanation(record: RunRecord) -> bool:
+    return any(stage.name == "explain" for stage in record.stages)
 
 
 def command_names() -> list[str]:
@@ -111,7 +143,7 @@ def generated(root: Path) -> dict[Path, str]:
     """Return the content of every file that holds generated parts, where it exists."""
     return {
         path: (root / path).read_text(encoding="utf-8")
-        for path in (README, COMMANDS, FIGURE)
+        for path in (README, COMMANDS, FIGURE, RESULTS)
         if (root / path).is_file()
     }
 
@@ -121,6 +153,7 @@ def write_all(root: Path, records: Path, *, commands: bool) -> None:
     found = read_records(records) if records.is_dir() else []
     if found:
         write_results(root, found)
+        write_details(root, found)
     if commands:
         write_commands(root)
 

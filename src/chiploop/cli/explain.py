@@ -74,6 +74,7 @@ def _print(seeds: list[Explained]) -> None:
     measured = f", recorded by the run: {100 * sum(recorded) / len(recorded):+.1f}" if recorded else ""
     print(f"{first.method}: {gap:+.1f} points from software to the chip{measured}")
     print_table(causes_table([causes_figure(one).data for one in seeds]))
-    for line in dict.fromkeys(line for one in seeds for line in one.advice):
-        print(f"- {line}")
+    for one in seeds:
+        for line in one.advice:
+            print(f"- seed {one.seed}: {line}" if len(seeds) > 1 else f"- {line}")
     print()

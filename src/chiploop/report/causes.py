@@ -23,7 +23,7 @@ def causes_table(seeds: Sequence[Data]) -> Table:
     for i, cause in enumerate(first["causes"]):
         mean = difference_of(seeds, i)
         bounds = f"[{percent(mean.low, signed=True)}, {percent(mean.high, signed=True)}]"
-        share = ABSENT if abs(whole) * first["n"] < 1 else f"{mean.value / whole + 0.0:.0%}"
+        share = ABSENT if abs(whole) * first["n"] < 1 else f"{percent(mean.value / whole, digits=0)} %"
         rows.append(
             row(
                 f"+ {CAUSES[cause].lower()}",

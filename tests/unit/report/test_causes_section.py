@@ -50,9 +50,9 @@ def test_one_seed_has_its_paired_intervals() -> None:
     table = causes_table([causes("cnn").data])
     cells = [[cell.line for cell in row.cells] for row in table.rows]
     assert cells[0][:2] == ["the model itself", "90.0"]
-    assert cells[1] == ["+ weights to integers", "86.0", "−4.0 [−9.0, +1.0]", "12%", "0.900", "conv1"]
+    assert cells[1] == ["+ weights to integers", "86.0", "−4.0 [−9.0, +1.0]", "12 %", "0.900", "conv1"]
     assert cells[2] == [
-        "+ event by event instead of window by window", "76.0", "−10.0 [−15.0, −5.0]", "29%", "1.000", "–",
+        "+ event by event instead of window by window", "76.0", "−10.0 [−15.0, −5.0]", "29 %", "1.000", "–",
     ]  # fmt: skip
     assert "1 seed, 200 samples each" in table.caption
     assert "paired difference" in table.caption
@@ -74,7 +74,9 @@ def test_the_section_shows_every_method_its_table_and_its_advice() -> None:
     assert [block.text for block in blocks if isinstance(block, Heading)] == ["cnn", "bptt"]
     tables = [block for block in blocks if isinstance(block, Table)]
     assert ["2 seeds" in table.caption for table in tables] == [True, False]
-    assert [block.text for block in blocks if isinstance(block, Text)][1:] == ["Advice for cnn.", "Advice for bptt."]
+    assert [block.text for block in blocks if isinstance(block, Text)][1:] == [
+        "Run 1: Advice for cnn.", "Run 2: Advice for cnn.", "Advice for bptt.",
+    ]  # fmt: skip
     (plot,) = next(block for block in blocks if isinstance(block, Panels)).plots
     assert "Weights to integers −4.0" in plot.alt
     assert plot.svg.startswith("<svg")

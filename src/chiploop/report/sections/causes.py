@@ -33,7 +33,7 @@ def causes(records: Sequence[RunRecord]) -> Sequence[Block]:
         blocks.append(Heading(title))
         blocks.append(Panels((waterfall(title, seeds, number),)))
         blocks.append(causes_table(seeds))
-        blocks += [Text(line) for line in dict.fromkeys(line for data in seeds for line in data["advice"])]
+        blocks += [Text(line) for line in _advice(seeds)]
     return blocks
 
 
@@ -72,8 +72,8 @@ def waterfall(method: str, seeds: Sequence[Data], number: int) -> Plot:
             text = percent(step.value, signed=True)
             axes.annotate(
                 text,
-                (i + 1, max(before, after)),
-                (0, 9),
+                (i + 1, max(before, after + 100 * (step.high - step.value))),
+                (0, 4),
                 textcoords="offset points",
                 ha="center",
                 fontsize=8,
@@ -91,11 +91,18 @@ def waterfall(method: str, seeds: Sequence[Data], number: int) -> Plot:
         paint,
         name=f"causes-{number}",
         alt=f"Causes of the gap of {method}, in points: {told}",
-        title=method,
+        title="",
         x="",
         y="accuracy (%)",
         size=WIDE,
     )
+
+
+def _advice(seeds: Sequence[Data]) -> list[str]:
+    """Return the advice of every seed; several are told apart by their place in the row of seeds."""
+    if len(seeds) == 1:
+        return list(seeds[0]["advice"])
+    return [f"Run {number}: {line}" for number, data in enumerate(seeds, 1) for line in data["advice"]]
 
 
 def _is_measured(data: Data, i: int) -> bool:
