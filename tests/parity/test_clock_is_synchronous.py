@@ -132,7 +132,9 @@ def require_spike_for_spike(name: str, seed: int) -> tuple[int, int]:
     rng = stream(seed, "graph")
     spec = whole_numbers(random_notation(rng), rng, layer=spiking_layer, clock_us=int(rng.integers(2, 20)))
     t = np.sort(rng.integers(0, STOP_US, N_EVENTS))
-    events = Events.from_columns(t, *(rng.integers(0, n, N_EVENTS) for n in SHAPE), SensorShape(*SHAPE), stop_us=STOP_US)
+    events = Events.from_columns(
+        t, *(rng.integers(0, n, N_EVENTS) for n in SHAPE), SensorShape(*SHAPE), stop_us=STOP_US
+    )
     ticks = spikes = 0
     with DEVICES.get(name)() as device:
         program, whole = run_on(device, spec, events, (0, STOP_US))

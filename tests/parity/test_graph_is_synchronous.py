@@ -49,7 +49,9 @@ def random_case(seed: int) -> tuple[NetworkSpec, Events, tuple[int, ...]]:
     rng = stream(seed, "graph")
     spec = whole_numbers(random_notation(rng), rng, layer=excitatory, clock_us=int(rng.integers(3, 30)))
     t = np.sort(rng.integers(0, STOP_US, N_EVENTS))
-    events = Events.from_columns(t, *(rng.integers(0, n, N_EVENTS) for n in SHAPE), SensorShape(*SHAPE), stop_us=STOP_US)
+    events = Events.from_columns(
+        t, *(rng.integers(0, n, N_EVENTS) for n in SHAPE), SensorShape(*SHAPE), stop_us=STOP_US
+    )
     inner = rng.integers(1, STOP_US, 5).tolist()
     return spec, events, tuple(sorted({0, *inner, STOP_US + int(rng.integers(0, 9))}))
 

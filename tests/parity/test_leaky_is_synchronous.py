@@ -76,9 +76,9 @@ def narrow_network(rng: np.random.Generator, *, tau_us: float, reset: str, bias:
 
 
 def one_a_window(rng: np.random.Generator, phase_us: int, windows: np.ndarray) -> tuple[Events, torch.Tensor]:
-    """An event in each of these windows, in a quarter of the map, so that deep layers spike."""
+    """An event in each of these windows, in a corner of the map, so that deep layers spike."""
     n = len(windows)
-    y, x = rng.integers(0, 8, (2, n))
+    y, x = rng.integers(0, 4, (2, n))
     t = windows * DT_US + phase_us
     events = Events.from_columns(t, np.zeros(n, np.int64), y, x, SensorShape(*SHAPE), stop_us=STEPS * DT_US)
     counts = torch.zeros(STEPS, 1, *SHAPE)

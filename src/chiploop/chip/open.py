@@ -6,6 +6,8 @@ import secrets
 from collections.abc import Callable
 
 from chiploop.chip.device import DEVICES, Device
+from chiploop.chip.profile import ChipProfile
+from chiploop.chip.timing import Timing
 from chiploop.errors import DeviceError, nearest
 
 REMOTE = "remote"
@@ -28,16 +30,25 @@ def split_name(name: str) -> tuple[str, str | None]:
     return kind, address or None
 
 
-def device_opener(name: str, *, threads: int | None = None, timeout_s: float | None = None) -> Callable[[], Device]:
+def device_opener(
+    name: str,
+    *,
+    threads: int | None = None,
+    timeout_s: float | None = None,
+    profile: ChipProfile | None = None,
+) -> Callable[[], Device]:
     """Return what opens a device, again and again if it is lost: a remote one takes its own session up again.
 
-    `threads` bounds the workers of the virtual device (None: one a processor); `timeout_s` is the deadline of each call
-    to a remote one. Its token and certificate come from the environment, as `RemoteDevice` says.
+    `threads` bounds the workers of a compiled device (None: one a processor); a timed one takes its constants from the
+    `profile`, where one is given; `timeout_s` is the deadline of each call to a remote one. Its token and certificate
+    come from the environment, as `RemoteDevice` says.
     """
     kind, address = split_name(name)
     options: dict[str, object] = {}
-    if kind == "virtual":
+    if kind in ("virtual", "timed"):
         options = {"threads": threads}
+    if kind in ("timed", "timed-oracle") and profile is not None:
+        options["timing"] = Timing.of(profile)
     if kind == REMOTE:
         options = {"address": address, "owner": secrets.token_hex(16)}
         if timeout_s is not None:
@@ -46,11 +57,17 @@ def device_opener(name: str, *, threads: int | None = None, timeout_s: float | N
     return lambda: opened(**options)
 
 
-def open_named(name: str, *, threads: int | None = None, timeout_s: float | None = None) -> Device:
+def open_named(
+    name: str,
+    *,
+    threads: int | None = None,
+    timeout_s: float | None = None,
+    profile: ChipProfile | None = None,
+) -> Device:
     """Open a device by its name: virtual, oracle, ..., or remote:host:port.
 
     >>> with open_named("oracle") as device:
     ...     device.info.kind
     'simulated'
     """
-    return device_opener(name, threads=threads, timeout_s=timeout_s)()
+    return device_opener(name, threads=threads, timeout_s=timeout_s, profile=profile)()

@@ -193,9 +193,12 @@ class TimedDevice:
             raise self._failure(error) from error
         return list(zip(runs, (dropped for _, dropped in heard), strict=True))
 
-    def _failure(self, error: Exception) -> DeviceError:
+    @staticmethod
+    def _failure(error: Exception) -> DeviceError:
         cure = "give the queues a fifo_depth, or run a shorter or sparser recording"
-        return DeviceError(f"the timed run was given up: {error}; {cure if isinstance(error, ValueError) else ''}")
+        if isinstance(error, OverflowError):
+            cure = "move the recording's times nearer to 0, or make the constants of time shorter"
+        return DeviceError(f"the timed run was given up: {error}; {cure}")
 
     def _loaded(self) -> tuple[Program, _core.TimedChip]:
         if self._program is None or self._chip is None:

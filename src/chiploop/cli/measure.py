@@ -13,7 +13,7 @@ import typer
 
 from chiploop.cli.console import print_json
 from chiploop.cli.options import DataOption, JsonOption, QuietOption
-from chiploop.errors import DataError, DeviceError
+from chiploop.errors import DataError, DeviceError, nearest
 
 if TYPE_CHECKING:
     from chiploop.chip.program import Program
@@ -30,18 +30,13 @@ EXAMPLES = (
     "Examples:\n\n  chiploop measure bptt.network.safetensors --data ~/data --split train --n 300\n\n"
     "  chiploop measure bptt.network.safetensors --dataset mnist5k --device software\n\n"
     "  chiploop measure cnn.network.safetensors --dataset mnist5k --device accelerator --json\n\n"
+    "  chiploop measure bptt.network.safetensors --dataset mnist5k --n 50 --device timed\n\n"
     "A row's networks lie in the folder of its run, seed by seed."
 )
 
 
-class Place(str, Enum):
-    """Where a network can be run."""
-
-    virtual = "virtual"
-    oracle = "oracle"
-    accelerator = "accelerator"
-    software = "software"
-    int_sync = "int-sync"
+SOFTWARE = ("software", "int-sync")
+"""Places that are no device: the network itself, in real numbers or in integers."""
 
 
 class Model(str, Enum):
@@ -57,7 +52,9 @@ def command(
     dataset: Annotated[str, typer.Option("--dataset", help="A data set (chiploop ls datasets).")] = "nmnist",
     split: Annotated[str, typer.Option("--split", help="A split of the data set.")] = "test",
     n: Annotated[int | None, typer.Option("--n", min=1, help="Recordings, stratified by class. Default: all.")] = None,
-    device: Annotated[Place, typer.Option("--device", help="int-sync is software in integers.")] = Place.virtual,
+    device: Annotated[
+        str, typer.Option("--device", help="A device, remote:host:port, software, or int-sync (software in integers).")
+    ] = "virtual",
     model: Annotated[Model, typer.Option("--model", help="software, int-sync: spiking, or analogue.")] = Model.windows,
     chip: Annotated[str, typer.Option("--chip", help="Chip profile, by name or TOML file.")] = "speck2f",
     as_json: JsonOption = False,
@@ -67,11 +64,12 @@ def command(
     from chiploop.cli.progress import View
     from chiploop.spec.io import read_network
 
+    _require_place(device)
     spec = read_network(network)
     with View(quiet=quiet) as view:
         view.stage("starting")
         samples = _samples(spec, dataset, split, n, data)
-        task = Task(spec, samples, device.value, model.value, chip, network.name.removesuffix(".network.safetensors"))
+        task = Task(spec, samples, device, model.value, chip, network.name.removesuffix(".network.safetensors"))
         view.samples(task.name, len(samples))
         begin = time.perf_counter()
         answers = task.answers(view.done)
@@ -103,12 +101,13 @@ class Task:
     def answers(self, progress: Progress) -> Answers:
         """Run all samples."""
         from chiploop.chip.accelerator import Accelerator
-        from chiploop.chip.device import DEVICES
+        from chiploop.chip.open import open_named
+        from chiploop.chip.profile import read_profile
         from chiploop.learn.outputs import device_answers, software_answers
         from chiploop.network.network import Network
         from chiploop.quantize.apply import dequantize, quantize
 
-        if self.device in ("software", "int-sync"):
+        if self.device in SOFTWARE:
             spec = self.spec if self.device == "software" else dequantize(quantize(self.spec))
             return software_answers(Network(spec), self.samples, self.model, progress=progress)  # type: ignore[arg-type]
         program = self._program(quantize(self.spec))
@@ -118,7 +117,7 @@ class Task:
                 first = range(min(CALIBRATION_SAMPLES, len(self.samples)))
                 accelerator.calibrate([self.samples.events(i) for i in first])
                 return device_answers(accelerator, self.samples, progress=progress)
-        with DEVICES.get(self.device)() as device:
+        with open_named(self.device, profile=read_profile(self.chip)) as device:
             device.load(program)
             return device_answers(device, self.samples, progress=progress)
 
@@ -142,6 +141,17 @@ class Task:
         from chiploop.chip.profile import read_profile
 
         return compile_program(quant, read_profile(self.chip))
+
+
+def _require_place(device: str) -> None:
+    """Raise DeviceError now, before torch is imported, for a place that there is none of."""
+    from chiploop.chip.device import DEVICES
+    from chiploop.chip.open import split_name
+
+    if device.partition(":")[0] in DEVICES.names():
+        split_name(device)
+    elif device not in SOFTWARE:
+        raise DeviceError(f"no device {device!r}: {nearest(device, [*DEVICES.names(), *SOFTWARE])}")
 
 
 def _samples(spec: NetworkSpec, name: str, split: str, n: int | None, root: Path | None) -> Samples:

@@ -23,7 +23,7 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 KI = 1024
 
-SIMULATORS = ("oracle", "virtual")
+SIMULATORS = ("oracle", "timed", "virtual")
 """Devices that can be in the loop: they report what happens inside them."""
 
 

@@ -86,7 +86,12 @@ def open_device(
     known = (*SIMULATORS, REMOTE)
     if chip.device.partition(":")[0] not in known:
         raise RecipeError(f"chip.device = {chip.device!r} cannot be in the loop: {nearest(chip.device, known)}")
-    opener = device_opener(chip.device, threads=chip.threads or None, timeout_s=chip.failures.timeout_s)
+    opener = device_opener(
+        chip.device,
+        threads=chip.threads or None,
+        timeout_s=chip.failures.timeout_s,
+        profile=read_profile(chip.profile),
+    )
     log = FailureLog(policy_of(chip)) if log is None else log
     if not faults:
         return ResilientDevice(opener, log)

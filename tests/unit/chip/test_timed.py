@@ -265,7 +265,7 @@ def test_a_run_that_would_fill_the_memory_is_given_up_and_leaves_a_fresh_chip() 
 
 def test_times_that_ns_cannot_say_are_refused() -> None:
     device = opened(relays(1))
-    with pytest.raises(DeviceError, match=r"2\^61 ns"):
+    with pytest.raises(DeviceError, match=r"2\^61 ns of 0; move"):
         device.run(pulses([1 << 60]))
     with pytest.raises(DeviceError, match=r"2\^40 ns"):
         opened(relays(1), Timing(event_ns=1 << 41, synop_ns=0, hop_ns=0))

@@ -104,7 +104,9 @@ def test_a_bias_that_alone_gives_more_than_the_target_is_named() -> None:
     spec = dataclasses.replace(small_spec(2), clock_us=1_000)
     last = dataclasses.replace(spec.layers[-1], bias=np.full(3, 0.5, np.float32))
     network = Network(dataclasses.replace(spec, layers=(*spec.layers[:-1], last)))
-    with pytest.raises(TrainingError, match="layer 'fc1': its bias alone counts 8, past the mean of 4 that it is to have"):
+    with pytest.raises(
+        TrainingError, match="layer 'fc1': its bias alone counts 8, past the mean of 4 that it is to have"
+    ):
         balance_thresholds(network, batch.x.sum(0), target=4.0, edges_us=batch.edges_us)
 
 
