@@ -84,6 +84,7 @@ lint: check
 
 bench: $(INSTALLED)
 	@$(BIN)/python benchmarks/core_perf.py $(if $(PROGRAM),--program $(PROGRAM))
+	@$(BIN)/python benchmarks/timed_perf.py
 	@$(BIN)/python benchmarks/loop_share.py --dataset $(DATASET)
 
 docs: $(INSTALLED)

@@ -112,11 +112,7 @@ def _match(allowed: Mapping[str, list[int]], plans: Sequence[CorePlan]) -> None:
             continue
         # By Hall's theorem: the layers an augmenting search meets share the cores it saw, and are one too many.
         rivals = {name} | {holder[core] for core in seen}
-        needs = ", ".join(
-            f"{plan.layer!r} ({_words(plan)})"
-            for plan in plans
-            if plan.layer in rivals
-        )
+        needs = ", ".join(f"{plan.layer!r} ({_words(plan)})" for plan in plans if plan.layer in rivals)
         raise DesignRuleError(
             f"no placement: layers {needs} compete for {len(seen)} core(s) {sorted(seen)}; "
             "make one of them small enough for another core, or drop one"

@@ -11,22 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chiploop.chip.compiled import (
+    core_arguments,
+    flat_maps,
+    heard_events,
+    import_core,
+    stream_columns,
+    wiring,
+)
 from chiploop.chip.device import COUNTER_NAMES, DEVICES, BatchTrace, Counters, DeviceInfo, Monitor, Trace
 from chiploop.chip.dvs import DvsState
 from chiploop.chip.profile import ChipProfile, read_profile
 from chiploop.chip.program import CoreConfig, Program
 from chiploop.chip.timing import CoreLoad, Timing, TimingTrace
-from chiploop.chip.virtual import (
-    DVS_DROPPED,
-    _arguments,
-    _flat_maps,
-    _heard,
-    _import_core,
-    _stream,
-    require_no_spikes,
-    require_runnable,
-    wiring,
-)
+from chiploop.chip.virtual import DVS_DROPPED, require_no_spikes, require_runnable
 from chiploop.errors import DeviceError
 from chiploop.events.types import Events
 
@@ -92,7 +90,7 @@ class TimedDevice:
         self.timing = timing or Timing.of(profile or read_profile(DEFAULT_PROFILE))
         self._threads = threads or os.cpu_count() or 1
         self._max_queued = max_queued
-        self._module = _import_core()
+        self._module = import_core()
         self._program: Program | None = None
         self._chip: _core.TimedChip | None = None
         self._dvs: DvsState | None = None
@@ -106,7 +104,7 @@ class TimedDevice:
         """Take a program; the state is reset."""
         try:
             cores = self._module.Chip(
-                [_arguments(core) for core in program.cores], input=tuple(program.heard_shape), **wiring(program)
+                [core_arguments(core) for core in program.cores], input=tuple(program.heard_shape), **wiring(program)
             )
             self._chip = self._module.TimedChip(
                 cores,
@@ -127,9 +125,9 @@ class TimedDevice:
         program, chip = self._loaded()
         monitor = monitor or _NO_MONITOR
         require_runnable(program, events, monitor)
-        heard, dropped = _heard(program, events, self._dvs)
+        heard, dropped = heard_events(program, events, self._dvs)
         try:
-            run = chip.run(_stream(heard), _edges(monitor), _watched(program, monitor))
+            run = chip.run(stream_columns(heard), _edges(monitor), _watched(program, monitor))
         except (ValueError, OverflowError) as error:
             self.reset()
             raise self._failure(error) from error
@@ -149,8 +147,8 @@ class TimedDevice:
         runs = [run for run, _ in self._runs(batch, monitor)]
         answers = program.layer(program.output_layer)
         return BatchTrace(
-            output_counts=_flat_maps(_stacked([run["totals"] for run in runs], answers, np.int64)),
-            output_potentials=_flat_maps(_stacked([run["last"] for run in runs], answers, np.int16)),
+            output_counts=flat_maps(_stacked([run["totals"] for run in runs], answers, np.int64)),
+            output_potentials=flat_maps(_stacked([run["last"] for run in runs], answers, np.int16)),
             counters={
                 core.layer: np.array([run["counters"][i] for run in runs], np.int64).reshape(-1, len(COUNTER_NAMES))
                 for i, core in enumerate(program.cores)
@@ -185,8 +183,8 @@ class TimedDevice:
         program, chip = self._loaded()
         for sample, events in enumerate(batch):
             require_runnable(program, events, monitor, where=f"stream {sample} of the batch: ")
-        heard = [_heard(program, events, None) for events in batch]
-        streams = [_stream(events) for events, _ in heard]
+        heard = [heard_events(program, events, None) for events in batch]
+        streams = [stream_columns(events) for events, _ in heard]
         try:
             runs = chip.run_batch(streams, _edges(monitor), _watched(program, monitor), self._threads)
         except (ValueError, OverflowError) as error:

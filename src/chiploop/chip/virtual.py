@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chiploop.chip.decay import decay_factors
+from chiploop.chip.compiled import (
+    core_arguments,
+    flat_maps,
+    heard_events,
+    import_core,
+    stream_columns,
+    wiring,
+)
 from chiploop.chip.device import COUNTER_NAMES, DEVICES, BatchTrace, Counters, DeviceInfo, Monitor, Trace
-from chiploop.chip.dvs import DvsState, apply_dvs
-from chiploop.chip.program import CoreConfig, Program, Target
+from chiploop.chip.dvs import DvsState
+from chiploop.chip.program import CoreConfig, Program
 from chiploop.errors import DeviceError, nearest
 from chiploop.events.types import Events
 
@@ -21,7 +28,6 @@ if TYPE_CHECKING:
     from chiploop import _core
 
 _NO_MONITOR = Monitor()
-WIDE_BITS = 32
 DVS_DROPPED = "dvs_dropped"
 """Name of the trace's metric that counts what the DVS layer kept back."""
 
@@ -53,7 +59,7 @@ class VirtualDevice:
             raise DeviceError(f"threads = {threads} must be at least 1, or None for one a processor")
         self._threads = threads or os.cpu_count() or 1
         self._isa = isa
-        self._module = _import_core()
+        self._module = import_core()
         self._program: Program | None = None
         self._chip: _core.Chip | None = None
         self._dvs: DvsState | None = None
@@ -72,7 +78,7 @@ class VirtualDevice:
         """Take a program; the state is reset."""
         try:
             self._chip = self._module.Chip(
-                [_arguments(core) for core in program.cores],
+                [core_arguments(core) for core in program.cores],
                 input=tuple(program.heard_shape),
                 isa=self._isa,
                 **wiring(program),
@@ -87,10 +93,10 @@ class VirtualDevice:
         program, chip = self._loaded()
         monitor = monitor or _NO_MONITOR
         require_runnable(program, events, monitor)
-        heard, dropped = _heard(program, events, self._dvs)
+        heard, dropped = heard_events(program, events, self._dvs)
         sinks = _Observations(program, monitor, 1)
         wanted = [core.layer in monitor.spikes for core in program.cores]
-        outputs, spikes = chip.run(_stream(heard), sinks.edges, sinks.to_core(self._module), wanted)
+        outputs, spikes = chip.run(stream_columns(heard), sinks.edges, sinks.to_core(self._module), wanted)
         bounds = (events.start_us, events.stop_us)
         return Trace(
             outputs={
@@ -122,11 +128,11 @@ class VirtualDevice:
         for sample, events in enumerate(batch):
             require_runnable(program, events, monitor, where=f"stream {sample} of the batch: ")
         sinks = _Observations(program, monitor, len(batch))
-        streams = [_stream(_heard(program, events, None)[0]) for events in batch]
+        streams = [stream_columns(heard_events(program, events, None)[0]) for events in batch]
         chip.run_batch(streams, sinks.edges, sinks.to_core(self._module), self._threads)
         return BatchTrace(
-            output_counts=_flat_maps(sinks.totals),
-            output_potentials=_flat_maps(sinks.last),
+            output_counts=flat_maps(sinks.totals),
+            output_potentials=flat_maps(sinks.last),
             counters={core.layer: table for core, table in zip(program.cores, sinks.counters, strict=True)},
             counts=sinks.counts,
             potentials=sinks.potentials,
@@ -222,50 +228,6 @@ def require_runnable(program: Program, events: Events, monitor: Monitor, *, wher
         )
 
 
-def wiring(program: Program) -> dict[str, Any]:
-    """Return a program's ways and clock as the compiled core takes them: cores by their position in the list."""
-    place = {core.core: i for i, core in enumerate(program.cores)}
-
-    def links(targets: tuple[Target, ...]) -> list[_core.Link]:
-        return [(place[target.core], target.pool, target.shift) for target in targets]
-
-    return {
-        "inputs": links(program.inputs),
-        "targets": [links(core.targets) for core in program.cores],
-        "outputs": [core.core in program.outputs for core in program.cores],
-        "answers": place[program.outputs[0]],
-        "clock_us": program.clock_us or 0,
-    }
-
-
-def _arguments(core: CoreConfig) -> _core.CoreArguments:
-    return (
-        core.weight,
-        core.threshold,
-        core.floor,
-        core.reset == "zero",
-        core.spikes_per_update == "all",
-        core.stride,
-        core.padding,
-        core.pool,
-        core.in_shape,
-        core.neuron_shape,
-        core.bias,
-        None if core.thresholds is None else np.ascontiguousarray(core.thresholds.transpose(1, 2, 0)),
-        None if core.tau_us is None else decay_factors(core.tau_us),
-        core.state_bits == WIDE_BITS,
-    )
-
-
-def _heard(program: Program, events: Events, state: DvsState | None) -> tuple[Events, int]:
-    """Return what leaves the DVS layer for the cores, and how many events it dropped."""
-    return (events, 0) if program.dvs is None else apply_dvs(program.dvs, events, state)
-
-
-def _stream(events: Events) -> _core.Stream:
-    return events.t_us, events.channel, events.y, events.x, events.start_us, events.stop_us
-
-
 def _map_shape(core: CoreConfig) -> tuple[int, int, int]:
     channels, height, width = core.neuron_shape
     return height, width, channels
@@ -273,20 +235,3 @@ def _map_shape(core: CoreConfig) -> tuple[int, int, int]:
 
 def _as_written(maps: NDArray[Any] | None) -> NDArray[Any] | None:
     return None if maps is None else maps.transpose(0, 1, 3, 4, 2)
-
-
-def _flat_maps(maps: NDArray[Any]) -> NDArray[Any]:
-    batch, height, width, channels = maps.shape
-    return np.ascontiguousarray(maps.transpose(0, 3, 1, 2)).reshape(batch, channels * height * width)
-
-
-def _import_core() -> ModuleType:
-    try:
-        from chiploop import _core
-    except ImportError as error:
-        raise DeviceError(
-            "the compiled core chiploop._core is missing: build it with "
-            "'pip install scikit-build-core nanobind cmake ninja && pip install --no-build-isolation -e .' "
-            f"in the project's folder, or use the slow device 'oracle' ({error})"
-        ) from error
-    return _core

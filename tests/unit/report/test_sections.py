@@ -116,3 +116,24 @@ def test_colours_are_fixed_and_apart_for_colour_blind_readers() -> None:
         points.append(np.clip(seen @ srgb**2.2, 0, 1) ** (1 / 2.2))
     distances = [np.linalg.norm(a - b) for i, a in enumerate(points) for b in points[:i]]
     assert min(distances) > 0.1  # a tenth of the way from black to one primary
+
+
+def test_a_silent_network_is_shown_as_it_is() -> None:
+    windows = Figure(
+        kind="windows",
+        method="silent",
+        data={
+            "windows": [1, 10],
+            "accuracy": [0.0, 0.0],
+            "agreement": [1.0, 1.0],
+            "relative_counts": [[None], [None]],
+            "layers": ["fc1"],
+            "chip_accuracy": 0.0,
+        },
+    )
+    data = {"layers": ["fc1"], "spikes_per_sample": [0.0], "synops_per_sample": [0.0], "neurons": [10]}
+    rates = Figure(kind="rates", method="silent", data=data)
+    record = make_record(0, methods=("cnn",)).model_copy(update={"figures": (windows, rates), "id": "silent"})
+    for name in ("windows", "rates"):
+        (panels,) = (block for block in SECTIONS.get(name).blocks([record]) if isinstance(block, Panels))
+        assert len(panels.plots) == 2

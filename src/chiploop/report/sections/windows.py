@@ -10,6 +10,9 @@ from chiploop.measure.record import RunRecord
 from chiploop.report.plot import MARKERS, WIDE, colour, panel
 from chiploop.report.section import Block, Panels, Plot, Shown, first_figures, section, seeds_shown
 
+_MARGIN = 0.8
+"""Of the first number of windows, where the axis begins; it ends as far past the last."""
+
 
 @section("windows", title="The finer the clock, the smaller the gap", order=75)
 def windows(records: Sequence[RunRecord]) -> Sequence[Block]:
@@ -37,7 +40,7 @@ def _agreement(shown: Sequence[Shown]) -> Plot:
                 color=colour(item.method),
                 label=item.title,
             )
-        axes.set_xscale("log")
+        _log_windows(axes, shown)
         axes.legend(loc="best")
 
     return panel(
@@ -49,6 +52,13 @@ def _agreement(shown: Sequence[Shown]) -> Plot:
         y="same decision as the chip (%)",
         size=WIDE,
     )
+
+
+def _log_windows(axes: Axes, shown: Sequence[Shown]) -> None:
+    """Set a logarithmic axis by the numbers of windows themselves: a silent network leaves nothing to scale it by."""
+    counts = [number for item in shown for number in item.figure.data["windows"]]
+    axes.set_xlim(_MARGIN * min(counts), max(counts) / _MARGIN)
+    axes.set_xscale("log")
 
 
 def _relative(shown: Sequence[Shown]) -> Plot:
@@ -64,7 +74,7 @@ def _relative(shown: Sequence[Shown]) -> Plot:
                 label=f"{item.title}, {data['layers'][-1]}",
             )
         axes.axhline(1.0, color="0.6", linewidth=1)
-        axes.set_xscale("log")
+        _log_windows(axes, shown)
         axes.legend(loc="best")
 
     return panel(
