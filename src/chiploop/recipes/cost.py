@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from chiploop.chip.device import BatchTrace, Trace
+from chiploop.chip.device import BatchTrace
 from chiploop.chip.profile import ChipProfile, read_profile
 from chiploop.chip.program import Program
 from chiploop.chip.timed import TimedDevice
@@ -40,8 +40,8 @@ BATCH = 25
 def costs(recipe: Recipe, deployed: Deployed, test: Samples, *, seed: int) -> tuple[list[Metric], list[Figure]]:
     """Return a deployed row's costs as metrics and figures; what is modelled says by which constants.
 
-    Energy comes from the exact counters of all test recordings; latencies, loads and the accuracy at any time from the
-    first TIMED_SAMPLES of them, run on the timed device where the chip's profile states its timing.
+    Energy comes from the exact counters of all test recordings. Of the first TIMED_SAMPLES of them, the accuracy at any
+    time is counted in instant time; latencies and loads come from the timed device, where the profile states them.
     """
     name, profile = deployed.trained.name, read_profile(recipe.chip.profile)
     first = Samples.of(test.dataset, test.indices[:TIMED_SAMPLES], test.n_windows)
@@ -54,9 +54,10 @@ def costs(recipe: Recipe, deployed: Deployed, test: Samples, *, seed: int) -> tu
     operations = _operations(deployed, first)
     for where, arithmetic in (("software", "float32"), ("int-sync", "int8")):
         metrics += operation_metrics(operations, arithmetic=arithmetic, where=where, method=name, seed=seed)  # type: ignore[arg-type]
-    traces = _timed(deployed.program, profile, first, threads=recipe.chip.threads or None)
-    more, figures = _in_time(traces, whole, profile, test, first, name=name, seed=seed)
-    return metrics + more, figures
+    more, figures = _decisions(deployed.program, first, name=name, seed=seed)
+    timings = _timed(deployed.program, profile, first, threads=recipe.chip.threads or None)
+    loads, drawn = _loads(timings, whole, profile, spans, name=name, seed=seed)
+    return metrics + more + loads, figures + drawn
 
 
 def _operations(deployed: Deployed, samples: Samples) -> Operations:
@@ -77,48 +78,51 @@ def _operations(deployed: Deployed, samples: Samples) -> Operations:
     return total
 
 
-def _timed(program: Program, profile: ChipProfile, samples: Samples, *, threads: int | None) -> list[Trace]:
-    events = [samples.events(i) for i in range(len(samples))]
-    if profile.timing is not None:
-        with TimedDevice(timing=Timing.of(profile), threads=threads) as timed:
-            timed.load(program)
-            return timed.run_many(events)
-    traces = []
+def _decisions(program: Program, samples: Samples, *, name: str, seed: int) -> tuple[list[Metric], list[Figure]]:
+    """Return how much of a recording the answer takes: processing itself takes no time here."""
+    times, classes = [], []
     with VirtualDevice(threads=1) as device:
         device.load(program)
-        for one in events:
+        for i in range(len(samples)):
             device.reset()
-            traces.append(device.run(one))
-    return traces
+            output = device.run(samples.events(i)).outputs[program.output_layer]
+            times.append(output.t_us)
+            classes.append(output.channel)
+    at_us = np.unique(np.linspace(0, samples.dataset.duration_us, CURVE_POINTS).astype(np.int64))
+    figure = anytime_accuracy(times, classes, samples.labels, at_us).figure(method=name)
+    return list(decision_metrics(time_to_first_decision(times, classes), method=name, seed=seed)), [figure]
 
 
-def _in_time(
-    traces: Sequence[Trace],
+def _timed(program: Program, profile: ChipProfile, samples: Samples, *, threads: int | None) -> list[TimingTrace]:
+    """Return each recording's timed run; none where the profile states no timing."""
+    if profile.timing is None:
+        return []
+    with TimedDevice(timing=Timing.of(profile), threads=threads) as timed:
+        timed.load(program)
+        traces = timed.run_many([samples.events(i) for i in range(len(samples))])
+    return [trace.timing for trace in traces if trace.timing is not None]
+
+
+def _loads(
+    timings: Sequence[TimingTrace],
     whole: BatchTrace,
     profile: ChipProfile,
-    test: Samples,
-    first: Samples,
+    spans_us: Sequence[int],
     *,
     name: str,
     seed: int,
 ) -> tuple[list[Metric], list[Figure]]:
-    duration_us = first.dataset.duration_us
-    outputs = [next(iter(trace.outputs.values())) for trace in traces]
-    times, classes = [one.t_us for one in outputs], [one.channel for one in outputs]
-    at_us = np.unique(np.linspace(0, duration_us, CURVE_POINTS).astype(np.int64))
-    figures = [anytime_accuracy(times, classes, first.labels, at_us).figure(method=name)]
-    metrics = list(decision_metrics(time_to_first_decision(times, classes), method=name, seed=seed))
-    timings: list[TimingTrace] = [trace.timing for trace in traces if trace.timing is not None]
-    counted, n = whole, len(test)
-    if timings:  # loads are those of the recordings that were timed
-        counted, n = _first_of(whole, len(first)), len(first)
+    """Return latencies, and the load of each core: of the recordings that were timed, or of all."""
+    metrics: list[Metric] = []
+    figures: list[Figure] = []
+    n = len(timings) or len(spans_us)
+    if timings:
         metrics += latency_metrics(timings, profile, method=name, seed=seed)
         drawn = latency_figure(timings, method=name)
         figures += [] if drawn is None else [drawn]
-    rates = core_rates(counted, [duration_us] * n, profile, timings=timings)
+    rates = core_rates(_first_of(whole, n), spans_us[:n], profile, timings=timings)
     metrics += rate_metrics(rates, n=n, method=name, seed=seed)
-    figures.append(core_load_figure(rates, method=name))
-    return metrics, figures
+    return metrics, [*figures, core_load_figure(rates, method=name)]
 
 
 def _first_of(trace: BatchTrace, n: int) -> BatchTrace:
