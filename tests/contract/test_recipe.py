@@ -60,9 +60,11 @@ def test_a_shipped_network_lies_on_its_chip(name: str) -> None:
     recipe = read_recipe(name)
     n, profile = recipe.network, read_profile(recipe.chip.profile)
     neuron = NeuronSpec(kind=n.neuron, v_min=n.v_min, reset=n.reset, tau_us=n.tau_us)
-    spec = parse_notation(n.layers, SHAPES[recipe.data.dataset], neuron, stream(recipe.seed, "weights"))
+    shape, bias, weights = SHAPES[recipe.data.dataset], None if n.leak is None else -n.leak, stream(recipe.seed, "w")
+    spec = parse_notation(n.layers, shape, neuron, weights, dt_us=30_000, bias=bias, clock_us=n.clock_us)
     quant = quantize(spec, IntScheme(bits=recipe.quantize.bits))
     assert check_rules(quant, profile) == ()
+    assert all((layer.bias is not None and layer.bias.all()) == bool(n.leak) for layer in quant.layers)
     assert len(set(place(design(quant).plans, profile).cores.values())) == len(spec.spiking)
 
 
@@ -109,6 +111,17 @@ def test_the_hash_ignores_name_notes_and_seed_and_nothing_else() -> None:
 def test_an_unknown_key_is_met_with_the_nearest_at_every_level(key: str, nearest: str) -> None:
     with pytest.raises(RecipeError, match=rf"unknown key '{key}': did you mean '{nearest}'\?"):
         read_recipe("demo", [f"{key}=1"])
+
+
+def test_a_clocked_leak_needs_all_of_its_keys() -> None:
+    with pytest.raises(RecipeError, match=r"network\.leak without network\.clock_us: a clocked leak needs both"):
+        read_recipe("demo", ["network.leak=0.1"])
+    with pytest.raises(RecipeError, match=r"network\.clock_us without network\.leak: a clocked leak needs both"):
+        read_recipe("demo", ["network.clock_us=1000"])
+    with pytest.raises(RecipeError, match=r"network\.leak_trained without network\.leak"):
+        read_recipe("demo", ["network.leak_trained=true"])
+    with pytest.raises(RecipeError, match=r"network\.leak: input should be greater than or equal to 0"):
+        read_recipe("demo", ["network.leak=-0.1", "network.clock_us=1000"])
 
 
 def test_a_row_starts_from_an_earlier_row_only() -> None:

@@ -13,6 +13,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from test_two_neurons import SEEN, TEMPERATURE, G, Recorded, batch_of, column, two_layers
 
 from chiploop.learn.method import METHODS, MethodOptions
 from chiploop.network.network import Network
@@ -22,7 +23,6 @@ from chiploop.rng import stream
 from chiploop.spec.graph import INPUT, Edge, LayerSpec, NetworkSpec, NeuronSpec
 from chiploop.spec.ops import Linear
 from strategies_network import BLOCKS, gradients, shapes_batch, small_spec
-from test_two_neurons import SEEN, TEMPERATURE, G, Recorded, batch_of, column, two_layers
 
 CLOCK_US = 4
 """Ticks at 0, 4, 8 and at 12, 16: three in the first window of 10 us, two in the second."""

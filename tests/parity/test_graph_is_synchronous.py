@@ -2,8 +2,8 @@
 
 With weights and biases of at least 0, no floor, reset by subtraction, every spike that is due at an update ("all") and
 no saturation, a neuron that has been given the charge Q in all has spiked floor(Q / theta) times and keeps Q mod theta,
-in any order of the charges: each update leaves V < theta, and V + theta (spikes so far) = Q. Q depends on how often each
-synapse was used alone, that is on the cumulative counts of the sources at that moment; at the edges of windows those are
+in any order of the charges: each update leaves V < theta, and V + theta (spikes so far) = Q. Q depends on nothing but
+how often each synapse was used, that is on the cumulative counts of the sources; at the edges of windows those are
 equal for the input, and so, layer by layer along any graph, for all. (With inhibition the order matters, and the gap
 between the two models begins: tests/parity/test_chip_is_synchronous.py has its known differences.)
 """

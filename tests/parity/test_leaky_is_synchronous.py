@@ -1,10 +1,10 @@
 """Leaky neurons with one event or tick in each window, always at the same time in it: the clock is the chip.
 
-The chip's state is V' = V / gain in units of the scale, decayed exactly between updates: from event to event exp(-dt /
-tau), which is what the clock-driven neuron keeps over a step, and a weight is added as it is. So the spikes are the same,
-and the potential that the chip reports at the end of a window has decayed for what is left of it after the event. It
-is a whole number: half a unit of rounding, and little for the fixed point of the state (16 fractional bits, each
-decay rounded once).
+The chip's state is V' = V / gain in units of the scale. Between updates it decays exactly, over a window by
+exp(-dt / tau), which is what the clock-driven neuron keeps over a step, and a weight is added as it is. So the spikes
+are the same, and the potential that the chip reports at the end of a window has decayed for what is left of it after
+the event. It is a whole number: half a unit of rounding, and little for the fixed point of the state (16 fractional
+bits, each decay rounded once).
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def test_whole_networks_in_which_an_event_causes_one_event(
 @pytest.mark.parametrize("device", SIMULATORS)
 @pytest.mark.parametrize("tau_us", [30_000.0, 1_500.0])
 def test_ticks_add_to_the_potential_itself(device: str, tau_us: float) -> None:
-    """Ticks and events at the beginnings of windows, never in the same one; layers behind hear several spikes at once."""
+    """Ticks and events at the beginnings of windows, never in the same one; a tick's spikes are many, so one layer."""
     rng = stream(4, "leaky")
     spec = narrow_network(rng, tau_us=tau_us, reset="subtract", bias=True)
     quant = quantize(spec, scales={layer.name: UNIT for layer in spec.spiking})

@@ -16,7 +16,9 @@ from chiploop.learn.executor import DeviceExecutor
 from chiploop.learn.outputs import device_answers, software_answers
 from chiploop.learn.plan import PLANS, InjectionPlan
 from chiploop.network.run import run_frame, run_windows
-from strategies_network import shapes_batch, shapes_samples, small_network
+from chiploop.quantize.apply import BIAS_MAX
+from chiploop.spec.graph import NeuronSpec
+from strategies_network import BLOCKS, shapes_batch, shapes_samples, small_network
 
 
 @pytest.fixture
@@ -70,6 +72,35 @@ def test_grids_stay_until_they_are_chosen_again(executor: DeviceExecutor) -> Non
     executor.load(network)
     assert executor.scales == {name: grid.scale for name, grid in first.items()}
     assert executor.choose_grids(network)["conv1"].scale > 1.5 * first["conv1"].scale
+
+
+def test_potentials_of_leaky_neurons_are_in_volts(executor: DeviceExecutor) -> None:
+    """The chip keeps V over the gain: by the scale alone its potentials would be three times too large."""
+    network, batch = small_network(2, neuron=NeuronSpec(kind="lif", tau_us=10_000.0, v_min=-1.0)), shapes_batch()
+    seen = executor.observe(network, batch, PLANS["all+v"], clocked=True).observations
+    trace = executor.device.run_batch(
+        batch.events, monitor=Monitor(potentials=("conv1",), window_edges_us=batch.edges_us)
+    )
+    gain = 1.0 - np.exp(-0.4)
+    expected = trace.potentials["conv1"] * (executor.scales["conv1"] * gain)
+    np.testing.assert_allclose(seen.v["conv1"].numpy(), expected, rtol=1e-6)
+    assert -1.0 - executor.scales["conv1"] <= float(seen.v["conv1"].min()) < -0.1
+
+
+def test_a_bias_that_outgrows_its_grid_gets_a_coarser_one(executor: DeviceExecutor) -> None:
+    network = small_network(2, notation=BLOCKS, bias=-0.05)
+    network.grids = executor.choose_grids(network)
+    first = dict(executor.scales)
+    with torch.no_grad():
+        network.biases["conv2"][1] = -BIAS_MAX * first["conv2"] * 0.99
+        executor.load(network)
+        assert executor.scales == first  # it still fits
+        network.biases["conv2"][1] = -BIAS_MAX * first["conv2"] * 1.7
+    core = executor.load(network).layer("conv2")
+    assert core.bias is not None
+    assert core.bias.min() in (-BIAS_MAX, 1 - BIAS_MAX)
+    assert executor.scales == {**first, "conv2": network.grids["conv2"].scale}
+    assert 1.69 < executor.scales["conv2"] / first["conv2"] < 1.72
 
 
 def test_software_answers_are_those_of_single_runs() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_any_graph_is_its_layers_one_by_one(spec: NetworkSpec, seed: int) -> Non
         if layer.bias is not None:
             assert spec.clock_us is not None
             edges = [t * spec.dt_us for t in range(STEPS + 1)]
-            n = torch.tensor([ticks_between(a, b, spec.clock_us) for a, b in zip(edges, edges[1:], strict=False)])
+            n = torch.tensor([ticks_between(a, b, spec.clock_us) for a, b in pairwise(edges)])
             gain = 1.0 if layer.neuron.tau_us is None else 1.0 - math.exp(-spec.dt_us / layer.neuron.tau_us)
             bias = torch.from_numpy(layer.bias.astype(np.float64)).reshape(-1, *(1,) * (z.dim() - 3))
             z = z + n.reshape(-1, 1, *(1,) * bias.dim()) * bias / gain
