@@ -93,7 +93,14 @@ def _chain(cores: Sequence[CoreConfig]) -> Program:
         dataclasses.replace(c, targets=() if c.core == last else (Target(n.core),))
         for c, n in zip(cores, [*cores[1:], cores[-1]], strict=True)
     )
-    return Program(profile_hash="", quant_hash="", cores=tuple(wired), input_shape=cores[0].in_shape, inputs=(Target(cores[0].core),), outputs=(last,))
+    return Program(
+        profile_hash="",
+        quant_hash="",
+        cores=tuple(wired),
+        input_shape=cores[0].in_shape,
+        inputs=(Target(cores[0].core),),
+        outputs=(last,),
+    )
 
 
 class Taken(NamedTuple):

@@ -47,16 +47,18 @@ def experiments(records: Sequence[RunRecord]) -> list[list[RunRecord]]:
     return sorted(groups, key=lambda group: (-len(Results.of(group).methods), group[0].name))
 
 
-def is_real(group: Sequence[RunRecord]) -> bool:
-    """Whether an experiment was tested on real recordings."""
-    data = group[0].recipe.get("data", {})
+def is_real(record: RunRecord) -> bool:
+    """Whether a run was tested on real recordings."""
+    data = record.recipe.get("data", {})
     return (data.get("tested_on") or data).get("dataset") == REAL
 
 
 def write_details(root: Path, records: Sequence[RunRecord]) -> None:
     """Write docs/results.md: every experiment's table, and what its records tell of causes, faults and costs."""
     parts = ["# Results in full", "Written by `make docs` from the records in [docs/records](records)."]
-    for group in experiments(records):
+    names = dict.fromkeys(group[0].name for group in experiments(records))
+    names |= dict.fromkeys(record.name for record in records)  # some share a group with another
+    for group in ([record for record in records if record.name == name] for name in names):
         parts += [f"## {group[0].name}", str(group[0].recipe.get("notes", ""))]
         parts.append(results_table(group, quote=False).to_markdown())
         for name in DETAILS:
@@ -69,7 +71,7 @@ def write_details(root: Path, records: Sequence[RunRecord]) -> None:
 
 def write_results(root: Path, records: Sequence[RunRecord]) -> None:
     """Write README's tables, one an experiment on real recordings, and its figure, that of the largest."""
-    groups = [group for group in experiments(records) if is_real(group)] or experiments(records)
+    groups = experiments([record for record in records if is_real(record)] or records)
     parts = []
     for number, group in enumerate(groups):
         if len(groups) > 1:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chiploop.measure.causes import CAUSES
-from chiploop.measure.stats import Interval, seed_interval
+from chiploop.measure.stats import Interval, paired_difference, seed_interval
 from chiploop.report.number import percent
 from chiploop.report.table import ABSENT, Cell, Column, Row, Table, row
 
@@ -42,7 +42,9 @@ def causes_table(seeds: Sequence[Data]) -> Table:
         Column("Correlation"),
         Column("Most in", align="left"),
     )
-    interval = "95 % t interval over seeds" if len(seeds) > 1 else "95 % interval of the paired difference"
+    interval = "95 % interval of the paired difference"
+    if len(seeds) > 1:
+        interval = "the wider of the 95 % t interval over seeds and that of the paired difference over all samples"
     caption = (
         f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {first['n']:,} samples each; brackets: {interval}. Each stage has "
         "one cause more than the one before, so the differences add up to the whole. Correlation: the lowest of a "
@@ -57,10 +59,16 @@ def accuracy_of(seeds: Sequence[Data], i: int) -> float:
 
 
 def difference_of(seeds: Sequence[Data], i: int) -> Interval:
-    """Return what a cause changes: the mean over seeds with its t interval, or the paired interval of a single seed."""
+    """Return what a cause changes: the paired difference of one seed; of several the mean, and the wider interval.
+
+    Seeds that happen to agree would have no interval at all; the paired one over all their samples keeps it honest.
+    """
     if len(seeds) == 1:
         return Interval(*(seeds[0][name][i] for name in ("difference", "low", "high")))
-    return seed_interval([data["difference"][i] for data in seeds])
+    over_seeds = seed_interval([data["difference"][i] for data in seeds])
+    gained, lost = (sum(data[name][i] for data in seeds) for name in ("n_gained", "n_lost"))
+    paired = paired_difference(gained, lost, sum(data["n"] for data in seeds))
+    return Interval(over_seeds.value, min(over_seeds.low, paired.low), max(over_seeds.high, paired.high))
 
 
 def _mean(values: Sequence[float]) -> float:

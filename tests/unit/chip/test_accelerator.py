@@ -194,14 +194,22 @@ def overflowing() -> Program:
     weight = np.full((600, 1, 1, 1), 127, np.int8)
     first = CoreConfig(
         core=0, layer="first", weight=weight, threshold=100, floor=-32768, reset="subtract", spikes_per_update="one",
-        stride=1, padding=0, pool=0, in_shape=SensorShape(600, 1, 1), neuron_shape=SensorShape(1, 1, 1), targets=(Target(1),),
+        stride=1, padding=0, pool=0, in_shape=SensorShape(600, 1, 1), neuron_shape=SensorShape(1, 1, 1),
+        targets=(Target(1),),
     )  # fmt: skip
     last = CoreConfig(
         core=1, layer="last", weight=np.ones((1, 1, 1, 2), np.int8), threshold=1, floor=-32768, reset="subtract",
         spikes_per_update="one", stride=1, padding=0, pool=0, in_shape=SensorShape(1, 1, 1),
         neuron_shape=SensorShape(2, 1, 1), targets=(),
     )  # fmt: skip
-    return Program(profile_hash="", quant_hash="", cores=(first, last), input_shape=first.in_shape, inputs=(Target(0),), outputs=(1,))
+    return Program(
+        profile_hash="",
+        quant_hash="",
+        cores=(first, last),
+        input_shape=first.in_shape,
+        inputs=(Target(0),),
+        outputs=(1,),
+    )
 
 
 def test_sums_past_32_bits_are_refused_or_clamped_and_counted() -> None:

@@ -93,7 +93,10 @@ def test_an_unlimited_chip_has_a_core_for_each_layer() -> None:
         ({"a": 0}, "does not match the layers"),
         ({"a": 1, "b": 1}, "two layers on one core"),
         ({"a": 1, "b": 7}, "layer 'b': no core 7 on 'small'; cores: 0..1"),
-        ({"a": 0, "b": 1}, r"layer 'a' needs 4 kernel and 1 neuron words; core 0 has 1 kernel and 1 neuron words; cores that fit: \[1\]"),
+        (
+            {"a": 0, "b": 1},
+            r"'a' needs 4 kernel and 1 neuron words; core 0 has 1 kernel and 1 neuron words; cores that fit: \[1\]",
+        ),
     ],
 )
 def test_a_placement_by_hand_is_checked(cores: dict[str, int], message: str) -> None:

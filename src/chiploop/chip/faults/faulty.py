@@ -20,7 +20,8 @@ class FaultyDevice:
 
     Faults of memory and neurons are drawn once a chip: every load meets the same. Faults of streams depend on the seed
     and on the stream's own events, so that a batch, its order and the number of threads change nothing. Faults of the
-    link are drawn run by run since the device was made.
+    link are drawn run by run since the device was made. Faults of one kind act in their order; those of other kinds
+    beside them change nothing about what they draw.
 
     >>> from chiploop.chip.faults import FaultyDevice, make_faults
     >>> from chiploop.chip.virtual import VirtualDevice
@@ -81,17 +82,15 @@ class FaultyDevice:
 
     def disturbed(self, events: Events) -> Events:
         """Return what arrives of a stream."""
-        for number, fault in enumerate(self._faults):
-            if isinstance(fault, StreamFault):
-                generator = stream(self._seed, "fault", number, type(fault).__name__, _fingerprint(events))
-                events = fault.disturb(events, generator)
+        for number, fault in enumerate(fault for fault in self._faults if isinstance(fault, StreamFault)):
+            generator = stream(self._seed, "fault", number, type(fault).__name__, _fingerprint(events))
+            events = fault.disturb(events, generator)
         return events
 
     def _call(self) -> None:
         call, self._calls = self._calls, self._calls + 1
-        for number, fault in enumerate(self._faults):
-            if isinstance(fault, CallFault):
-                fault.before_call(call, stream(self._seed, "fault", number, type(fault).__name__, call))
+        for number, fault in enumerate(fault for fault in self._faults if isinstance(fault, CallFault)):
+            fault.before_call(call, stream(self._seed, "fault", number, type(fault).__name__, call))
 
 
 def _fingerprint(events: Events) -> int:
