@@ -20,7 +20,7 @@ EXAMPLES = (
     "Examples:\n\n  chiploop explain runs/demo-1a2b3c4d\n\n"
     "  chiploop explain runs/demo-1a2b3c4d --row cnn --row cil-bptt\n\n"
     "  chiploop explain runs/nmnist-table1-1a2b3c4d --data ~/data --n 200 --json\n\n"
-    "Writes a further record into the run's folder; `chiploop report` then shows the causes, too."
+    "Writes a further record into the run's folder; a report made anew then shows the causes, too."
 )
 
 

@@ -110,6 +110,7 @@ def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None, ga
             f"layer {layer.name!r}: every weight became zero: the largest, {largest:g}, is under half "
             f"the scale {scale:g} that the threshold {v_th:g} needs; raise the weights or lower the threshold"
         )
+    q_bias = None if bias is None else _quantize_bias(layer.name, bias, scale)
     theta = quantize_threshold(v_th, scale, scheme.v_max)
     v_min = None if layer.neuron.v_min is None else layer.neuron.v_min / gain
     losses = _losses(weight, q, scale, scheme.q_max)
@@ -124,7 +125,8 @@ def _quantize_layer(layer: LayerSpec, scheme: IntScheme, fixed: float | None, ga
         zeroed=losses.zeroed,
         rms_error=losses.rms_error,
         snr_db=losses.snr_db,
-        bias=None if bias is None else _quantize_bias(layer.name, bias, scale),
+        bias=q_bias,
+        bias_zeroed=0.0 if q_bias is None else _share_lost(bias, q_bias),
     )
 
 
@@ -137,6 +139,12 @@ def layer_scale(layer: LayerSpec, scheme: IntScheme, gain: float) -> float:
         return scale
     needed = float(np.abs(layer.bias).max()) / gain / BIAS_MAX
     return scale if needed <= scale else snap_scale(needed * (1.0 + 2.0**-SCALE_BITS))
+
+
+def _share_lost(before: NDArray[np.float32] | None, after: NDArray[np.int16]) -> float:
+    """Return the share of the entries that were not zero before and are now."""
+    assert before is not None  # integers come from somewhere
+    return (np.count_nonzero(before) - np.count_nonzero(after)) / after.size
 
 
 def _quantize_bias(name: str, bias: NDArray[np.float32], scale: float) -> NDArray[np.int16]:

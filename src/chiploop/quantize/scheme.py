@@ -59,7 +59,8 @@ class QuantLayer(ByContent):
 
     `floor` is None where the layer has no lower bound; it never enters the choice of the scale.
     `clipped`, `zeroed`: shares of the weights (a weight that was zero before does not count as zeroed); `rms_error` in
-    units of the real weight; `snr_db` of the weights; `threshold_error`: |theta scale - v_th| / v_th.
+    units of the real weight; `snr_db` of the weights; `threshold_error`: |theta scale - v_th| / v_th. `bias_zeroed`:
+    share of the biases that became zero in integers, a leak that has vanished.
     """
 
     name: str
@@ -73,6 +74,7 @@ class QuantLayer(ByContent):
     snr_db: float
     threshold_error: float = 0.0
     bias: NDArray[np.int16] | None = None
+    bias_zeroed: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weight", read_only(self.weight, np.int8))

@@ -90,6 +90,15 @@ def test_a_bias_shares_the_scale() -> None:
     layer = quantize(network(bias=[0.25, -0.01]), scales={"fc": 1 / 128}).layer("fc")
     assert layer.bias is not None
     assert layer.bias.tolist() == [32, -1]  # -1.28 rounds to -1
+    assert layer.bias_zeroed == 0.0
+
+
+def test_a_leak_that_rounds_to_nothing_is_told() -> None:
+    layer = quantize(network(bias=[0.25, -0.003]), scales={"fc": 1 / 128}).layer("fc")
+    assert layer.bias is not None
+    assert layer.bias.tolist() == [32, 0]
+    assert layer.bias_zeroed == 0.5
+    assert quantize(network(bias=[0.25, 0.0]), scales={"fc": 1 / 128}).layer("fc").bias_zeroed == 0.0
 
 
 def test_a_bias_larger_than_any_weight_widens_the_scale_and_not_more_than_it_must() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from chiploop.measure.causes import CauseStep, Explanation
 from chiploop.quantize.scheme import QuantLayer, QuantSpec
 
@@ -61,18 +59,13 @@ def _on_thresholds(step: CauseStep, quant: QuantSpec) -> str:
     del step
     worst = max(quant.layers, key=lambda layer: layer.threshold_error)
     smallest = min(quant.layers, key=lambda layer: layer.threshold)
-    gone = [layer.name for layer in quant.layers if _loses_its_bias(layer, quant)]
-    bias = f" The bias of {', '.join(gone)} rounds to nothing." if gone else ""
+    gone = [f"{layer.bias_zeroed:.0%} of {layer.name}'s" for layer in quant.layers if layer.bias_zeroed]
+    bias = f" Biases round to nothing: {', '.join(gone)}." if gone else ""
     return (
         f"The threshold of {worst.name} moved by {worst.threshold_error:.1%}, that of {smallest.name} is "
         f"{smallest.threshold} steps: smaller weights beside the threshold give finer steps, and quantized = true "
         f"trains with the thresholds as they are.{bias}"
     )
-
-
-def _loses_its_bias(layer: QuantLayer, quant: QuantSpec) -> bool:
-    given = quant.base.layer(layer.name).bias
-    return given is not None and layer.bias is not None and bool(np.any(given)) and not np.any(layer.bias)
 
 
 def _on_order(step: CauseStep, quant: QuantSpec) -> str:
