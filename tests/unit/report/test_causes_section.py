@@ -111,6 +111,13 @@ def test_faults_by_level_mark_what_was_trained_through_them() -> None:
     assert [row.cells[0].text for row in table.rows] == ["bptt", "cil-robust *"]
     assert [row.cells[2].line for row in table.rows] == ["40.0 [30.0, 50.0]", "80.0 [70.0, 90.0]"]
 
+    # A second seed 0.02 apart: mean 0.81, s / sqrt(2) = 0.01, t with one degree of freedom 12.706: held at 0..100 %.
+    more = record(1, levels("cil-robust", [0.85, 0.82], through=True))
+    _, table = SECTIONS.get("fault-levels").blocks([record(0, *figures), more])
+    assert isinstance(table, Table)
+    assert table.rows[1].cells[2].line == "81.0 [68.3, 93.7]"
+    assert "t interval over 2 seeds" in table.caption
+
 
 def test_without_figures_there_is_nothing_to_show() -> None:
     for name in ("causes", "fault-levels"):

@@ -2,49 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 
 from chiploop.measure.record import RunRecord
+from chiploop.measure.stats import Interval, seed_interval
 from chiploop.report.number import percent
 from chiploop.report.plot import MARKERS, WIDE, colour, panel
-from chiploop.report.section import Block, Panels, Plot, Shown, first_figures, section, seeds_shown
+from chiploop.report.section import Block, Panels, Plot, section
 from chiploop.report.table import Cell, Column, Table, row
+
+Data = Mapping[str, Any]
+
+
+class Curve(NamedTuple):
+    """One method's accuracy at each level, over its seeds."""
+
+    method: str
+    title: str
+    levels: Sequence[float]
+    points: Sequence[Interval]
+    n_seeds: int
 
 
 @section("fault-levels", title="On faulty chips", order=26)
 def fault_levels(records: Sequence[RunRecord]) -> Sequence[Block]:
     """Accuracy on the recipe's faulty chip at several strengths of its faults."""
-    shown = first_figures(records, "fault-levels")
-    if not shown:
+    found = _by_method(records)
+    if not found:
         return []
-    faults = "; ".join(dict.fromkeys(str(item.data["faults"]) for item in shown))
+    curves = [_curve(name, method, list(seeds.values())) for (_, name, method), seeds in found.items()]
+    faults = "; ".join(dict.fromkeys(str(data["faults"]) for seeds in found.values() for data in seeds.values()))
     caption = (
         f"Level 1 is the faulty chip of the recipe ({faults}), other levels multiply its strengths; the same test "
-        f"recordings at each. Rows marked with a star were trained through level 1. {seeds_shown(shown)}"
+        "recordings at each. Methods marked with a star were trained through level 1."
     )
-    return [Panels((_curves(shown),), caption), _table(shown)]
+    return [Panels((_plot(curves),), caption), _table(curves)]
 
 
-def _name(item: Shown) -> str:
-    return f"{item.title} *" if item.figure.data["trained_through"] else item.title
+def _by_method(records: Sequence[RunRecord]) -> dict[tuple[str, str, str], dict[int, Data]]:
+    """Return the latest figure of each seed, by experiment, its name, and method."""
+    found: dict[tuple[str, str, str], dict[int, Data]] = {}
+    for record in records:
+        for figure in record.figures:
+            if figure.kind == "fault-levels":
+                key = (record.experiment, record.name, figure.method or "")
+                found.setdefault(key, {})[record.seed] = figure.data
+    return found
 
 
-def _curves(shown: Sequence[Shown]) -> Plot:
+def _curve(name: str, method: str, seeds: Sequence[Data]) -> Curve:
+    first = seeds[0]
+    points = []
+    for i in range(len(first["levels"])):
+        if len(seeds) > 1:
+            points.append(seed_interval([data["accuracy"][i] for data in seeds]))
+        else:
+            points.append(Interval(first["accuracy"][i], first["low"][i], first["high"][i]))
+    title = f"{method or name} *" if first["trained_through"] else method or name
+    return Curve(method, title, first["levels"], points, len(seeds))
+
+
+def _plot(curves: Sequence[Curve]) -> Plot:
     def paint(axes: Axes) -> None:
-        for number, item in enumerate(shown):
-            data = item.figure.data
+        for number, curve in enumerate(curves):
             axes.plot(
-                data["levels"],
-                [100 * value for value in data["accuracy"]],
+                curve.levels,
+                [100 * point.value for point in curve.points],
                 marker=MARKERS[number % len(MARKERS)],
-                color=colour(item.method),
-                linestyle="solid" if data["trained_through"] else (0, (4, 2)),
-                label=_name(item),
+                color=colour(curve.method),
+                linestyle="solid" if curve.title.endswith("*") else (0, (4, 2)),
+                label=curve.title,
             )
-            low, high = ([100 * value for value in data[bound]] for bound in ("low", "high"))
-            axes.fill_between(data["levels"], low, high, color=colour(item.method), alpha=0.1, linewidth=0)
+            low, high = ([100 * min(1.0, max(0.0, getattr(p, end))) for p in curve.points] for end in ("low", "high"))
+            axes.fill_between(curve.levels, low, high, color=colour(curve.method), alpha=0.1, linewidth=0)
         axes.legend(loc="best")
 
     return panel(
@@ -58,15 +91,16 @@ def _curves(shown: Sequence[Shown]) -> Plot:
     )
 
 
-def _table(shown: Sequence[Shown]) -> Table:
-    levels = list(dict.fromkeys(level for item in shown for level in item.figure.data["levels"]))
+def _table(curves: Sequence[Curve]) -> Table:
+    levels = list(dict.fromkeys(level for curve in curves for level in curve.levels))
     rows = []
-    for item in shown:
-        data = item.figure.data
-        found = {
-            level: Cell(percent(value), f"[{percent(low)}, {percent(high)}]")
-            for level, value, low, high in zip(data["levels"], data["accuracy"], data["low"], data["high"], strict=True)
+    for curve in curves:
+        cells = {
+            level: Cell(percent(p.value), f"[{percent(max(0.0, p.low))}, {percent(min(1.0, p.high))}]")
+            for level, p in zip(curve.levels, curve.points, strict=True)
         }
-        rows.append(row(_name(item), *(found.get(level, Cell()) for level in levels)))
+        rows.append(row(curve.title, *(cells.get(level, Cell()) for level in levels)))
     columns = (Column("Method", align="left"), *(Column(f"Level {level:g}", "%") for level in levels))
-    return Table(columns, tuple(rows), "Brackets: 95 % Wilson interval over samples.")
+    seeds = max(curve.n_seeds for curve in curves)
+    kind = f"t interval over {seeds} seeds" if seeds > 1 else "Wilson interval over samples"
+    return Table(columns, tuple(rows), f"Brackets: 95 % {kind}.")
