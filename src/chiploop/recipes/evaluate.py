@@ -44,7 +44,8 @@ def _ignore(_: int) -> None:
 def deploy(recipe: Recipe, trained: Trained, parts: Parts, *, progress: Progress = _ignore) -> Deployed:
     """Quantise, compile and run a trained row on the test recordings, at every place.
 
-    The accelerator computes the analogue network, so only rows trained as one are run there.
+    The accelerator computes the analogue network, so only rows trained as one are run there, and it has neither time
+    nor branches: leaky and branching networks are left out of that column.
     """
     quant = quantize(trained.spec, scheme_of(recipe))
     program = compile_program(quant, read_profile(recipe.chip.profile), spikes_per_update=recipe.chip.spikes_per_update)
@@ -56,7 +57,7 @@ def deploy(recipe: Recipe, trained: Trained, parts: Parts, *, progress: Progress
         where: software_answers(network, test, model, whole_counts=whole, progress=progress)
         for where, network in networks.items()
     }
-    if model == "frame":
+    if model == "frame" and runs_on_frames(program):
         answers["accelerator"] = _accelerator_answers(recipe, program, parts, progress)
     log = FailureLog(policy_of(recipe.chip))
     with open_device(recipe.chip, log) as device:
@@ -68,6 +69,11 @@ def deploy(recipe: Recipe, trained: Trained, parts: Parts, *, progress: Progress
     return Deployed(
         trained=trained, quant=quant, program=program, answers=answers, decisions=decisions, failures=log.entries
     )
+
+
+def runs_on_frames(program: Program) -> bool:
+    """Whether the accelerator can carry a program: a chain without leaks and clocked biases."""
+    return program.is_chain and all(core.bias is None and core.tau_us is None for core in program.cores)
 
 
 def faulty_answers(

@@ -57,7 +57,7 @@ def strength_field(fault: type[Any]) -> str:
 def make_faults(table: Mapping[str, Mapping[str, float]], *, strength: float = 1.0) -> tuple[Fault, ...]:
     """Return the faults that a table names, each with its options, their strengths multiplied by `strength`.
 
-    Scaled shares are held at 1, whole numbers stay as they are. Raises DeviceError for an unknown name or option.
+    Scaled shares are held at 1, a number of runs stays as it is. Raises DeviceError for an unknown name or option.
 
     >>> make_faults({"mismatch": {"sd": 0.2}}, strength=0.5)
     (ThresholdMismatch(sd=0.1),)
@@ -77,7 +77,8 @@ def _make(name: str, options: Mapping[str, float], strength: float) -> Fault:
         raise DeviceError(f"faults.{name}: give its strength, {known[0]!r}")
     kind(**options)  # as stated it must be possible, whatever it is scaled to
     given = options[known[0]]
-    scaled = given if isinstance(given, int) and known[0] == "every" else given * strength
+    # More of a disconnection is no larger number of runs: it stays as stated, or is left out.
+    scaled = (given if strength else 0) if known[0] == "every" else given * strength
     fault: Fault = kind(**{**options, known[0]: min(1.0, scaled) if known[0] == "share" else scaled})
     return fault
 

@@ -34,8 +34,9 @@ class Disconnect:
     every: int
 
     def __post_init__(self) -> None:
-        if self.every < 0:
-            raise DeviceError(f"Disconnect: every = {self.every} must be at least 0 runs")
+        if self.every < 0 or self.every != int(self.every):  # recipes read every option as a real number
+            raise DeviceError(f"Disconnect: every = {self.every} must be a whole number of runs, at least 0")
+        object.__setattr__(self, "every", int(self.every))
 
     def before_call(self, n_calls: int, rng: np.random.Generator) -> None:
         """Raise DeviceLostError from the call on at which the chip is gone."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from chiploop.measure.causes import CauseStep, Explanation
 from chiploop.quantize.scheme import QuantLayer, QuantSpec
+from chiploop.report.number import percent
 
 WORTH_A_WORD = 0.005
 """Least loss in accuracy that advice is given for."""
@@ -24,14 +25,14 @@ def _cost(step: CauseStep) -> str:
     where = "" if step.layer is None else f", first of all in {step.layer}"
     classes = [c for c, net in sorted(step.classes.items(), key=lambda item: item[1]) if net < 0][:3]
     mostly = f"; classes {', '.join(map(str, classes))} lose most" if classes else ""
-    return f"{step.title}: {100 * step.difference:+.1f} points{where}{mostly}."
+    return f"{step.title}: {percent(step.difference, signed=True)} points{where}{mostly}."
 
 
 def _nothing_clear(explanation: Explanation) -> str:
     gain = max(explanation.steps, key=lambda step: step.difference)
     if gain.is_clear and gain.difference >= WORTH_A_WORD:
         return (
-            f"{gain.title}: {100 * gain.difference:+.1f} points. No cause clearly loses: this network was made for the "
+            f"{gain.title}: {percent(gain.difference, signed=True)} points. No cause clearly loses: this network was made for the "
             "chip, and what it scores in software says little."
         )
     return f"No cause clearly loses on these {explanation.n} samples; more samples would narrow the intervals."
