@@ -126,7 +126,11 @@ def _drift(recipe: Recipe, deployed: Deployed, test: Samples) -> Figure:
     network = Network(deployed.trained.spec)
     with torch.no_grad():
         clocked = deployed.trained.model == "windows"
-        run = run_windows(network, batch.x) if clocked else run_frame(network, batch.x.sum(0))
+        edges_us = batch.edges_us
+        if clocked:
+            run = run_windows(network, batch.x, edges_us=edges_us)
+        else:
+            run = run_frame(network, batch.x.sum(0), edges_us=edges_us)
     modelled = {name: value.sum(0).flatten(1).numpy() for name, value in run.counts.items()}
     return layer_correlation(modelled, _observed(recipe, deployed.program, batch), method=deployed.trained.name)
 

@@ -32,8 +32,8 @@ def _nothing_clear(explanation: Explanation) -> str:
     gain = max(explanation.steps, key=lambda step: step.difference)
     if gain.is_clear and gain.difference >= WORTH_A_WORD:
         return (
-            f"{gain.title}: {percent(gain.difference, signed=True)} points. No cause clearly loses: this network was made for the "
-            "chip, and what it scores in software says little."
+            f"{gain.title}: {percent(gain.difference, signed=True)} points. No cause clearly loses: this network was "
+            "made for the chip, and what it scores in software says little."
         )
     return f"No cause clearly loses on these {explanation.n} samples; more samples would narrow the intervals."
 

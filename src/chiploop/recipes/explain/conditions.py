@@ -17,7 +17,8 @@ class Conditions:
     """What the last stage is like; every field that is more than the chip itself may be left out.
 
     `timing`: processing takes time, by these constants. `faults`, with the individual chip `fault_seed`: those of
-    streams belong to the cause "dropped-events", those of memory and neurons to "mismatch". `ties` as in a recipe.
+    streams belong to the cause "dropped-events", those of memory and neurons to "mismatch". `ties`, and
+    `whole_counts` of the analogue model, as in a recipe.
     """
 
     profile: ChipProfile
@@ -28,6 +29,7 @@ class Conditions:
     fault_seed: int = 0
     ties: Literal["wrong", "potential"] = "wrong"
     threads: int | None = None
+    whole_counts: bool = False
 
     @property
     def rule(self) -> Literal["one", "all"]:

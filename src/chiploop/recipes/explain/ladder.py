@@ -86,7 +86,7 @@ def ladder(spec: NetworkSpec, samples: Samples, conditions: Conditions, *, model
     """Yield the stages; a cause that cannot act on this network or under these conditions is left out."""
     quant = quantize(spec, conditions.scheme)
     if model == "frame":
-        yield Stage(None, _software(spec, "frame"))
+        yield Stage(None, _software(spec, "frame", whole_counts=conditions.whole_counts))
         yield Stage("rate-coding", _software(spec, "windows"))
     else:
         yield Stage(None, _software(spec, "windows"))
@@ -175,12 +175,15 @@ def _at_window_starts(events: Events, edges_us: tuple[int, ...]) -> Events:
     return Events.from_columns(*columns, events.shape, start_us=events.start_us, stop_us=events.stop_us)
 
 
-def _software(spec: NetworkSpec, model: Model) -> Callable[[Batch], Answered]:
+def _software(spec: NetworkSpec, model: Model, *, whole_counts: bool = False) -> Callable[[Batch], Answered]:
     network = Network(spec)
 
     @torch.no_grad()
     def answer(batch: Batch) -> Answered:
-        run = run_frame(network, batch.x.sum(0)) if model == "frame" else run_windows(network, batch.x)
+        if model == "frame":
+            run = run_frame(network, batch.x.sum(0), edges_us=batch.edges_us, whole_counts=whole_counts)
+        else:
+            run = run_windows(network, batch.x, edges_us=batch.edges_us)
         layers = {name: value.sum(0).flatten(1).double().numpy() for name, value in run.counts.items()}
         potentials = run.v[run.output][-1].flatten(1).double().numpy() if run.v else None
         return Answered(run.totals.double().numpy(), potentials, layers)

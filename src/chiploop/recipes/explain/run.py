@@ -169,6 +169,7 @@ def _explain_seed(
         path = folder / f"{name}.network.safetensors"
         spec = tree.read(path, NetworkSpec)
         model, conditions = model_of(recipe, name), _in_time(conditions_of(recipe), spec)
+        conditions = dataclasses.replace(conditions, whole_counts=recipe.learn[name].whole_counts)
         stages = n_stages(spec, test, conditions, model=model)
         watcher.samples(f"seed {seed}: {name}, {stages} stages", stages * len(test))
         explanation = explain(spec, test, conditions, model=model, method=name, progress=watcher.done)
