@@ -65,7 +65,7 @@ def test_levels_begin_at_the_sound_chip_and_hold_the_faulty_one(run: tuple[Path,
         assert data["accuracy"][0] == accuracy(record, row, "chip")
         assert data["accuracy"][2] == accuracy(record, row, "faulty")
         assert data["trained_through"] == (row == "through")
-        assert data["faults"] == "ThresholdMismatch(sd=0.4), DeadNeurons(share=0.0)"
+        assert data["faults"] == "DeadNeurons(share=0.0), ThresholdMismatch(sd=0.4)"
     gaps = [m for m in record.metrics if (m.name, m.where, m.versus) == ("gap", "faulty", "chip")]
     assert [m.method for m in gaps] == ["bptt", "clean", "through"]
     for gap in gaps:

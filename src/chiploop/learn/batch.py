@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from chiploop.datasets.base import Dataset
+from chiploop.datasets.split import split_indices
 from chiploop.encode.raster import rasterize_batch, window_edges
 from chiploop.events.types import Events
 from chiploop.rng import stream
@@ -53,6 +54,13 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def some(self, n: int) -> Samples:
+        """Return n of the samples, every class in its proportion (all of them where there are no more)."""
+        if n >= len(self):
+            return self
+        chosen = split_indices(self.labels, [n], seed=0)[0]
+        return Samples(self.dataset, self.indices[chosen], self.n_windows, self.cache)
 
     @property
     def edges_us(self) -> NDArray[np.int64]:

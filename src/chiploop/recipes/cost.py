@@ -40,11 +40,12 @@ BATCH = 25
 def costs(recipe: Recipe, deployed: Deployed, test: Samples, *, seed: int) -> tuple[list[Metric], list[Figure]]:
     """Return a deployed row's costs as metrics and figures; what is modelled says by which constants.
 
-    Energy comes from the exact counters of all test recordings. Of the first TIMED_SAMPLES of them, the accuracy at any
-    time is counted in instant time; latencies and loads come from the timed device, where the profile states them.
+    Energy comes from the exact counters of all test recordings. Of TIMED_SAMPLES of them, all classes alike, the
+    accuracy at any time is counted in instant time; latencies and loads come from the timed device, where the
+    profile states its timing.
     """
     name, profile = deployed.trained.name, read_profile(recipe.chip.profile)
-    first = Samples.of(test.dataset, test.indices[:TIMED_SAMPLES], test.n_windows)
+    first = test.some(TIMED_SAMPLES)
     chip = deployed.answers["chip"]
     spans = [test.dataset.duration_us] * len(test)
     whole = BatchTrace(
@@ -56,7 +57,9 @@ def costs(recipe: Recipe, deployed: Deployed, test: Samples, *, seed: int) -> tu
         metrics += operation_metrics(operations, arithmetic=arithmetic, where=where, method=name, seed=seed)  # type: ignore[arg-type]
     more, figures = _decisions(deployed.program, first, name=name, seed=seed)
     timings = _timed(deployed.program, profile, first, threads=recipe.chip.threads or None)
-    loads, drawn = _loads(timings, whole, profile, spans, name=name, seed=seed)
+    loads, drawn = _loads(
+        timings, _rows_of(whole, test, first) if timings else whole, profile, spans, name=name, seed=seed
+    )
     return metrics + more + loads, figures + drawn
 
 
@@ -105,7 +108,7 @@ def _timed(program: Program, profile: ChipProfile, samples: Samples, *, threads:
 
 def _loads(
     timings: Sequence[TimingTrace],
-    whole: BatchTrace,
+    counted: BatchTrace,
     profile: ChipProfile,
     spans_us: Sequence[int],
     *,
@@ -120,14 +123,17 @@ def _loads(
         metrics += latency_metrics(timings, profile, method=name, seed=seed)
         drawn = latency_figure(timings, method=name)
         figures += [] if drawn is None else [drawn]
-    rates = core_rates(_first_of(whole, n), spans_us[:n], profile, timings=timings)
+    rates = core_rates(counted, spans_us[:n], profile, timings=timings)
     metrics += rate_metrics(rates, n=n, method=name, seed=seed)
     return metrics, [*figures, core_load_figure(rates, method=name)]
 
 
-def _first_of(trace: BatchTrace, n: int) -> BatchTrace:
+def _rows_of(trace: BatchTrace, test: Samples, some: Samples) -> BatchTrace:
+    """Return a trace of the whole test part cut down to some of its samples, in their order."""
+    place = {int(index): row for row, index in enumerate(test.indices)}
+    rows = [place[int(index)] for index in some.indices]
     return BatchTrace(
-        output_counts=trace.output_counts[:n],
-        output_potentials=trace.output_potentials[:n],
-        counters={layer: table[:n] for layer, table in trace.counters.items()},
+        output_counts=trace.output_counts[rows],
+        output_potentials=trace.output_potentials[rows],
+        counters={layer: table[rows] for layer, table in trace.counters.items()},
     )

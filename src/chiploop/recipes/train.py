@@ -73,7 +73,7 @@ def policy_of(chip: Chip) -> FailurePolicy:
 
 def faults_of(recipe: Recipe, level: float = 1.0) -> tuple[Fault, ...]:
     """Return the faults of a recipe's faulty chip, at a multiple of their strengths."""
-    return () if recipe.faults is None else make_faults(recipe.faults.kinds, strength=level)
+    return () if recipe.faults is None else make_faults(dict(sorted(recipe.faults.kinds.items())), strength=level)
 
 
 def open_device(

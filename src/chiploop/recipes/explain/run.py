@@ -13,7 +13,6 @@ from chiploop import tree
 from chiploop.chip.profile import read_profile
 from chiploop.chip.timing import Timing
 from chiploop.errors import DataError, RecipeError, nearest
-from chiploop.learn.batch import Samples
 from chiploop.learn.executor import ModelExecutor
 from chiploop.learn.method import METHODS, MethodOptions
 from chiploop.measure.causes import Explanation
@@ -60,7 +59,8 @@ def explain_run(
     watcher = watcher or Unwatched()
     recipe = read_run(folder)
     names = _rows(recipe, rows)
-    seeds = sorted(int(path.parent.name.removeprefix("seed-")) for path in folder.glob(f"seed-*/{FILE_NAME}"))
+    found_seeds = (path.parent.name.removeprefix("seed-") for path in folder.glob(f"seed-*/{FILE_NAME}"))
+    seeds = sorted(int(name) for name in found_seeds if name.isdigit())
     if not seeds:
         raise DataError(
             f"{folder} holds no finished run: run `chiploop run {folder / RECIPE_NAME} --out {folder}` first"
@@ -157,7 +157,7 @@ def _explain_seed(
     watcher.stage(f"seed {seed}: data")
     test = prepare(recipe, root, seed=seed).test
     if n is not None and n < len(test):
-        test = Samples.of(test.dataset, test.indices[:n], test.n_windows)
+        test = test.some(n)
     record = read_record(folder / FILE_NAME)
     gaps = {
         metric.method: metric.value
@@ -194,4 +194,4 @@ def _rows(recipe: Recipe, rows: Sequence[str]) -> list[str]:
     for name in rows:
         if name not in recipe.learn:
             raise RecipeError(f"the run has no row {name!r}: {nearest(name, recipe.learn)}")
-    return list(rows) or reported
+    return list(dict.fromkeys(rows)) or reported

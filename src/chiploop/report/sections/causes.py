@@ -56,7 +56,7 @@ def waterfall(method: str, seeds: Sequence[Data], number: int) -> Plot:
                 after - before,
                 2 * _HALF,
                 bottom=before,
-                facecolor=f"{shade}55",
+                facecolor="white" if beyond else f"{shade}55",
                 edgecolor=shade,
                 hatch="///" if beyond else None,
             )
