@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from chiploop.chip.dvs import DvsLayer
 from chiploop.chip.place import Placement, place, placement_on
-from chiploop.chip.plan import CorePlan, PlanTarget, as_map, design, fold
+from chiploop.chip.plan import CorePlan, Design, PlanTarget, as_map, design
 from chiploop.chip.profile import ChipProfile
 from chiploop.chip.program import STATE_MIN, CoreConfig, Program, Target
 from chiploop.chip.rules import require_rules
@@ -43,7 +44,7 @@ def compile(
         quant_hash=quant.digest,
         cores=tuple(_core(plan, quant, chosen, rule) for plan in plans),
         input_shape=as_map(quant.base.input_shape) if dvs is None else dvs.in_shape,
-        inputs=tuple(_target(target, 1, chosen) for target in folded.inputs),
+        inputs=tuple(_target(target, 1, chosen.cores) for target in folded.inputs),
         outputs=tuple(chosen.cores[layer] for layer in folded.outputs),
         clock_us=quant.base.clock_us,
         dvs=dvs,
@@ -56,14 +57,32 @@ def with_weights(program: Program, quant: QuantSpec) -> Program:
     For training loops, where only weights, thresholds and floors change from step to step. Raises DeviceError when
     the network's shape is not the one the program was compiled from.
     """
-    plans = fold(quant.base)
+    folded = design(quant)
+    plans = folded.plans
     if [plan.layer for plan in plans] != [core.layer for core in program.cores]:
         raise DeviceError(
             f"the program carries layers {[core.layer for core in program.cores]}, the network has "
             f"{[plan.layer for plan in plans]}; compile it anew"
         )
+    _require_same_ways(program, folded)
     cores = tuple(_refill(core, plan, quant.layer(plan.layer)) for core, plan in zip(program.cores, plans, strict=True))
     return dataclasses.replace(program, cores=cores, quant_hash=quant.digest)
+
+
+def _require_same_ways(program: Program, folded: Design) -> None:
+    """Raise DeviceError unless events take the same ways through the network as through the program, on one clock."""
+    places = {core.layer: core.core for core in program.cores}
+
+    def ways(targets: tuple[PlanTarget, ...], pooled: int) -> tuple[Target, ...]:
+        return tuple(_target(target, pooled, places) for target in targets)
+
+    was = (program.inputs, program.outputs, program.clock_us, *(core.targets for core in program.cores))
+    outputs = tuple(places[layer] for layer in folded.outputs)
+    links = (ways(plan.targets, plan.pool) for plan in folded.plans)
+    if was != (ways(folded.inputs, 1), outputs, folded.network.clock_us, *links):
+        raise DeviceError(
+            "the network joins its layers in another way than the program, or has another clock; compile it"
+        )
 
 
 def core_weight(weight: NDArray[np.int8], plan: CorePlan) -> NDArray[np.int8]:
@@ -88,14 +107,14 @@ def _core(plan: CorePlan, quant: QuantSpec, placement: Placement, rule: Literal[
         pool=plan.pool.bit_length() - 1,
         in_shape=plan.in_shape,
         neuron_shape=plan.neuron_shape,
-        targets=tuple(_target(target, plan.pool, placement) for target in plan.targets),
+        targets=tuple(_target(target, plan.pool, placement.cores) for target in plan.targets),
         bias=layer.bias,
         tau_us=plan.neuron.tau_us,
     )
 
 
-def _target(target: PlanTarget, pooled: int, placement: Placement) -> Target:
-    return Target(placement.cores[target.layer], (target.pool // pooled).bit_length() - 1, target.shift)
+def _target(target: PlanTarget, pooled: int, cores: Mapping[str, int]) -> Target:
+    return Target(cores[target.layer], (target.pool // pooled).bit_length() - 1, target.shift)
 
 
 def _refill(core: CoreConfig, plan: CorePlan, layer: QuantLayer) -> CoreConfig:

@@ -49,6 +49,8 @@ def device_opener(
         options = {"threads": threads}
     if kind in ("timed", "timed-oracle") and profile is not None:
         options["timing"] = Timing.of(profile)
+    if kind == "speck" and profile is not None:
+        options["profile"] = profile
     if kind == REMOTE:
         options = {"address": address, "owner": secrets.token_hex(16)}
         if timeout_s is not None:

@@ -105,18 +105,18 @@ class ChipProfile(BaseModel):
     revision: str
     cores: tuple[CoreProfile, ...]
     unlimited_cores: bool = False
-    weight_bits: Positive = 8
+    weight_bits: Annotated[int, Field(ge=2, le=8, strict=True)] = 8  # stored as int8
     bias_bits: Positive = 8  # signed
-    state_bits: Positive = 16
+    state_bits: Literal[16] = 16  # what cores compute with: another width would be ignored, so it is refused
     spikes_per_update: Literal["one", "all"] = "one"
-    neurons: tuple[Literal["if", "lif"], ...] = ("if",)
+    neurons: Annotated[tuple[Literal["if", "lif"], ...], Field(min_length=1)] = ("if",)
     square_kernels: bool = False
     max_kernel: Positive | None = None
     max_input_side: Positive | None = None
     max_output_side: Positive | None = None
     max_channels: Positive | None = None
-    strides: tuple[Positive, ...] | None = None
-    pools: tuple[Positive, ...] | None = None
+    strides: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None
+    pools: Annotated[tuple[Positive, ...], Field(min_length=1)] | None = None  # powers of two: addresses are shifted
     max_padding: Annotated[int, Field(ge=0, strict=True)] | None = None
     fan_out: Positive | None = None
     readout_classes: Positive | None = None
@@ -135,6 +135,14 @@ class ChipProfile(BaseModel):
     def _flatten(cls, table: Any) -> Any:
         """`timing.event_ns` without quotes is a table within the table."""
         return dict(_flat(table)) if isinstance(table, dict) else table
+
+    @field_validator("pools")
+    @classmethod
+    def _pools_are_shifts(cls, pools: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        for pool in pools or ():
+            if pool & (pool - 1):
+                raise ValueError(f"{pool} is no power of two, and a core pools by shifting addresses; leave it out")
+        return pools
 
     @model_validator(mode="after")
     def _check_whole(self) -> ChipProfile:

@@ -16,6 +16,8 @@ from chiploop.errors import DeviceError
 from chiploop.events.types import SensorShape
 
 STATE_MIN, STATE_MAX = -32768, 32767
+MAX_SIZE = 1 << 16
+"""Most channels, rows or columns: an address has 16 bits a part."""
 DEAD = STATE_MAX + 1
 """A threshold that no 16-bit state reaches: its neuron never fires."""
 
@@ -76,6 +78,7 @@ class CoreConfig(ByContent):
         where = f"core {self.core} ({self.layer!r})"
         if self.weight.ndim != 4:
             raise DeviceError(f"{where}: weight must be [C, kh, kw, F], not {self.weight.shape}")
+        self._check_choices(where)
         channels, kh, kw, features = self.weight.shape
         if channels != self.in_shape.channels or features != self.neuron_shape.channels:
             raise DeviceError(
@@ -93,6 +96,23 @@ class CoreConfig(ByContent):
         if min(self.out_shape) < 1:
             raise DeviceError(f"{where}: pooling by {1 << self.pool} leaves nothing of {self.neuron_shape}")
         self._check_neurons(where)
+
+    def _check_choices(self, where: str) -> None:
+        if self.reset not in ("subtract", "zero") or self.spikes_per_update not in ("one", "all"):
+            raise DeviceError(
+                f"{where}: reset {self.reset!r} must be 'subtract' or 'zero', "
+                f"spikes_per_update {self.spikes_per_update!r} 'one' or 'all'"
+            )
+        least = {"stride": 1, "padding": 0, "pool": 0, "threshold": STATE_MIN, "floor": STATE_MIN}
+        for name, lowest in least.items():
+            given = getattr(self, name)
+            if not isinstance(given, (int, np.integer)) or given < lowest:
+                raise DeviceError(f"{where}: {name} {given!r} must be a whole number, at least {lowest}")
+        for name in ("in_shape", "neuron_shape"):
+            if not 1 <= min(getattr(self, name)) <= max(getattr(self, name)) <= MAX_SIZE:
+                raise DeviceError(
+                    f"{where}: every size of {name} {tuple(getattr(self, name))} must be in 1..{MAX_SIZE}"
+                )
 
     def _check_neurons(self, where: str) -> None:
         if self.bias is not None:

@@ -102,7 +102,7 @@ def _network(
 def _input_shape(recipe: Recipe, data: Path | None, size: str | None) -> Shape:
     """Return the shape of the recipe's recordings: as given, or that of whichever of its data sets is there."""
     if size is not None:
-        if not re.fullmatch(r"\d+(x\d+){2}", size):
+        if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*){2}", size):
             raise ChiploopError(f"--input {size!r}: write channels x height x width, such as 2x34x34")
         return tuple(int(n) for n in size.split("x"))
     from chiploop.datasets.base import DATASETS

@@ -16,6 +16,8 @@ from chiploop.quantize.scheme import IntScheme, QuantLayer, QuantSpec
 from chiploop.spec.graph import LayerSpec, NetworkSpec
 
 DECIBEL = 10.0
+ROUNDING = 1e-6
+"""Relative error that float32 leaves in a product of an integer and a scale."""
 BIAS_MAX = 127
 """Largest magnitude of an integer bias: eight bits, as a weight."""
 
@@ -56,6 +58,8 @@ def state_gain(layer: LayerSpec, dt_us: int | None) -> float:
         return 1.0
     if dt_us is None:
         raise QuantizeError(f"layer {layer.name!r} leaks, but the network knows no clock: give its spec a dt_us")
+    if not math.isfinite(layer.neuron.tau_us):
+        raise QuantizeError(f"layer {layer.name!r}: a leak of tau_us = inf takes no input in; use neuron kind 'if'")
     return layer.neuron.gain(dt_us)
 
 
@@ -138,7 +142,12 @@ def layer_scale(layer: LayerSpec, scheme: IntScheme, gain: float) -> float:
     if layer.bias is None:
         return scale
     needed = float(np.abs(layer.bias).max()) / gain / BIAS_MAX
-    return scale if needed <= scale else snap_scale(needed * (1.0 + 2.0**-SCALE_BITS))
+    if needed <= scale:
+        return scale
+    snapped = snap_scale(needed)
+    if snapped * (1.0 + ROUNDING) >= needed:  # so that a bias on the grid, which is 127 steps long, keeps its grid
+        return snapped
+    return snap_scale(needed * (1.0 + 2.0**-SCALE_BITS))
 
 
 def _share_lost(before: NDArray[np.float32] | None, after: NDArray[np.int16]) -> float:
