@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from chiploop.chip.device import COUNTER_NAMES, BatchTrace, Counters, Monitor, Trace
 from chiploop.chip.oracle_core import OracleCore, Spike
 from chiploop.chip.oracle_dvs import OracleDvs
-from chiploop.chip.program import Program, Target
+from chiploop.chip.program import MAX_CLOCK_EDGES, MAX_TIME_US, Program, Target
 from chiploop.chip.timing import TimingTrace
 from chiploop.errors import DeviceError
 from chiploop.events.types import Events, SensorShape
@@ -108,6 +108,14 @@ class OracleChip:
         if edges and any(not edges[0] <= t < edges[-1] for t in events.t_us.tolist()):
             raise DeviceError(
                 f"windows from {edges[0]} to {edges[-1]} do not cover all events; widen the first or the last"
+            )
+        n_edges = program.n_clock_edges(events.start_us, events.stop_us)
+        if program.clock_us is not None and (
+            n_edges > MAX_CLOCK_EDGES or max(abs(events.start_us), abs(events.stop_us)) > MAX_TIME_US
+        ):
+            raise DeviceError(
+                f"{n_edges:,} edges of the slow clock in one run, at most {MAX_CLOCK_EDGES:,} within {MAX_TIME_US} us "
+                "of 0; let the recording's times begin near 0"
             )
         clocked = program.clock_us is not None and events.start_us < events.stop_us
         if edges and clocked and not (edges[0] <= events.start_us and events.stop_us <= edges[-1]):

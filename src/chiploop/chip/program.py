@@ -16,6 +16,10 @@ from chiploop.errors import DeviceError
 from chiploop.events.types import SensorShape
 
 STATE_MIN, STATE_MAX = -32768, 32767
+MAX_CLOCK_EDGES = 1 << 24
+"""Most edges of the slow clock in one run, each an update of whole maps: a recording with absolute times has more."""
+MAX_TIME_US = 1 << 61
+"""Farthest from 0 that a recording on a clocked chip may lie: the next edge must still be a number of 64 bits."""
 MAX_SIZE = 1 << 16
 """Most channels, rows or columns: an address has 16 bits a part."""
 DEAD = STATE_MAX + 1
@@ -168,8 +172,8 @@ class Program(ByContent):
         if len(set(layers)) != len(layers):
             raise DeviceError(f"a layer lies on two cores: {layers}")
         self._check_links()
-        if self.clock_us is not None and self.clock_us < 1:
-            raise DeviceError(f"clock_us = {self.clock_us} must be at least 1, or absent")
+        if self.clock_us is not None and not 1 <= self.clock_us <= MAX_TIME_US:
+            raise DeviceError(f"clock_us = {self.clock_us} must be in 1..{MAX_TIME_US}, or absent")
         if self.clock_us is None and any(core.bias is not None for core in self.cores):
             raise DeviceError("a core has a bias, which a slow clock adds: give the program a clock_us")
         if self.dvs is not None and self.dvs.in_shape != self.input_shape:
@@ -208,6 +212,12 @@ class Program(ByContent):
     def heard_shape(self) -> SensorShape:
         """Shape of the events that leave for the cores: those of the DVS layer, or the input's own."""
         return self.input_shape if self.dvs is None else self.dvs.out_shape
+
+    def n_clock_edges(self, start_us: int, stop_us: int) -> int:
+        """Return how many edges of the slow clock fall into [start_us, stop_us)."""
+        if self.clock_us is None or stop_us <= start_us:
+            return 0
+        return -(-stop_us // self.clock_us) + (-start_us // self.clock_us)
 
     @property
     def output_layer(self) -> str:

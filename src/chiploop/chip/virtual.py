@@ -20,7 +20,7 @@ from chiploop.chip.compiled import (
 )
 from chiploop.chip.device import COUNTER_NAMES, DEVICES, BatchTrace, Counters, DeviceInfo, Monitor, Trace
 from chiploop.chip.dvs import DvsState
-from chiploop.chip.program import CoreConfig, Program
+from chiploop.chip.program import MAX_CLOCK_EDGES, MAX_TIME_US, CoreConfig, Program
 from chiploop.errors import DeviceError, nearest
 from chiploop.events.types import Events
 
@@ -221,6 +221,13 @@ def require_runnable(program: Program, events: Events, monitor: Monitor, *, wher
             f"{where}windows cover [{edges[0]}, {edges[-1]}), but events lie in [{events.t_us[0]}, {events.t_us[-1]}]; "
             "widen the first or the last window, or crop the recording"
         )
+    if program.clock_us is not None:
+        n_edges = program.n_clock_edges(events.start_us, events.stop_us)
+        if n_edges > MAX_CLOCK_EDGES or not -MAX_TIME_US <= events.start_us <= events.stop_us <= MAX_TIME_US:
+            raise DeviceError(
+                f"{where}{n_edges:,} edges of the slow clock fall into [{events.start_us}, {events.stop_us}), at most "
+                f"{MAX_CLOCK_EDGES:,} are run, within {MAX_TIME_US} us of 0; let the recording's times begin near 0"
+            )
     if edges and program.clock_us is not None and not (edges[0] <= events.start_us and events.stop_us <= edges[-1]):
         raise DeviceError(
             f"{where}windows cover [{edges[0]}, {edges[-1]}), but the slow clock ticks in [{events.start_us}, "

@@ -10,13 +10,14 @@ import pytest
 
 from chiploop.chip.compile import compile as compile_program
 from chiploop.chip.compile import with_weights
+from chiploop.chip.device import DEVICES
 from chiploop.chip.profile import parse_profile, read_profile
 from chiploop.errors import DataError, DeviceError, QuantizeError
 from chiploop.quantize import IntScheme, QuantSpec, dequantize, quantize
 from chiploop.rng import stream
 from chiploop.spec.graph import NetworkSpec, NeuronSpec
 from chiploop.spec.notation import parse_notation
-from strategies_chip import one_core
+from strategies_chip import chain_of, one_core, pulses
 
 PROFILE = """
 name = "mine"
@@ -111,3 +112,30 @@ def test_addresses_have_sixteen_bits() -> None:
     one_core(np.ones((1 << 16, 1, 1, 1), np.int8), (1 << 16, 1, 1))
     with pytest.raises(DeviceError, match=r"in_shape .* must be in 1\.\.65536"):
         one_core(np.ones(((1 << 16) + 1, 1, 1, 1), np.int8), ((1 << 16) + 1, 1, 1))
+
+
+@pytest.mark.parametrize("name", ["virtual", "oracle", "timed", "timed-oracle"])
+def test_absolute_times_do_not_tick_for_days(name: str) -> None:
+    core = one_core(np.ones((1, 1, 1, 1), np.int8), (1, 1, 1), bias=np.int16([1]))
+    epoch_us = 1_700_000_000_000_000
+    with DEVICES.get(name)() as device:
+        device.load(chain_of(core, clock_us=1_000))
+        with pytest.raises(DeviceError, match="1,700,000,000,001 edges of the slow clock"):
+            device.run(pulses([epoch_us]))
+        there = dataclasses.replace(pulses([epoch_us]), start_us=epoch_us - 1_000)
+        assert device.run(there).counters["layer0"].clocked == 2  # at its start, and with the event
+        with pytest.raises(DeviceError):  # the timed ones count in ns and refuse the period itself
+            device.load(chain_of(core, clock_us=1 << 61))
+            device.run(pulses([(1 << 62) + 1]))
+    with pytest.raises(DeviceError, match="clock_us"):
+        chain_of(core, clock_us=1 << 62)
+
+
+def test_edges_are_counted_as_they_tick() -> None:
+    core = one_core(np.ones((1, 1, 1, 1), np.int8), (1, 1, 1), bias=np.int16([1]))
+    for clock_us in (1, 3, 7):
+        program = chain_of(core, clock_us=clock_us)
+        for start in range(-9, 9):
+            for stop in range(start, 12):
+                ticks = [t for t in range(start, stop) if t % clock_us == 0]
+                assert program.n_clock_edges(start, stop) == len(ticks)
