@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from pathlib import Path
@@ -60,6 +61,11 @@ def command(
             say("stopped")
     finally:
         signal.signal(signal.SIGTERM, before)
+    if not server.given_back:
+        # A thread is inside the device and would hold up the interpreter's end for as long as it is.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _log_to_stderr(level: int) -> None:

@@ -124,8 +124,10 @@ def test_absolute_times_do_not_tick_for_days(name: str) -> None:
             device.run(pulses([epoch_us]))
         there = dataclasses.replace(pulses([epoch_us]), start_us=epoch_us - 1_000)
         assert device.run(there).counters["layer0"].clocked == 2  # at its start, and with the event
-        with pytest.raises(DeviceError):  # the timed ones count in ns and refuse the period itself
-            device.load(chain_of(core, clock_us=1 << 61))
+        if name.startswith("timed"):
+            return  # these count in ns, and have bounds of their own
+        device.load(chain_of(core, clock_us=1 << 61))
+        with pytest.raises(DeviceError, match="edges of the slow clock"):
             device.run(pulses([(1 << 62) + 1]))
     with pytest.raises(DeviceError, match="clock_us"):
         chain_of(core, clock_us=1 << 62)

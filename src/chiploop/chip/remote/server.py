@@ -55,6 +55,7 @@ class DeviceServer:
         access.require_protected(host, encrypted=cert is not None, insecure=insecure)
         secret = access.read_token(token, token_file)
         grpc = access.import_grpc()
+        self.given_back = True
         self._service = Service(open_device, Lease(lease_s))
         self._server = grpc.server(ThreadPoolExecutor(_WORKERS), options=_options())
         self._server.add_generic_rpc_handlers((_Door(grpc, self._service.actions, secret),))
@@ -84,9 +85,12 @@ class DeviceServer:
         self._server.wait_for_termination()
 
     def close(self) -> None:
-        """End the service and give the device back; calls under way have some seconds to end."""
+        """End the service and give the device back; calls under way have some seconds to end.
+
+        `given_back` says afterwards whether the device was free: one that is still at work is left.
+        """
         self._server.stop(_GRACE_S).wait()
-        self._service.close()
+        self.given_back = self._service.close(patience_s=_GRACE_S)
 
     def __enter__(self) -> DeviceServer:
         self._service.info()  # opens the device: what is not there should be said now

@@ -56,10 +56,16 @@ class Service:
         with self._busy:
             return self._opened().info
 
-    def close(self) -> None:
-        """Give the device back."""
-        with self._busy:
+    def close(self, *, patience_s: float) -> bool:
+        """Give the device back; False where it was still at work after `patience_s`, and was left so."""
+        if not self._busy.acquire(timeout=patience_s):
+            _log.warning("the device is still at work: it is left")
+            return False
+        try:
             self._drop()
+        finally:
+            self._busy.release()
+        return True
 
     def _open(self, message: wire.Parcel, call: Call) -> Mapping[str, Any]:
         session = self._lease.take(str(_fields(message, owner=str)["owner"]))
@@ -80,11 +86,10 @@ class Service:
         program = _read(given["program"], Program)
 
         def load(device: Device) -> None:
-            self._lease.renew(given["session"])
             device.load(program)
             self._lease.loaded(given["session"])
 
-        self._using(call, load)
+        self._using(call, load, check=lambda: self._lease.renew(given["session"]))
         return {}
 
     def _run(self, message: wire.Parcel, call: Call) -> Mapping[str, Any]:
@@ -93,29 +98,23 @@ class Service:
         (events,) = given["streams"].batch()
 
         def run(device: Device) -> Trace:
-            self._require_loaded(given["session"])
             return device.run(events, monitor=monitor)
 
-        return {"trace": self._using(call, run)}
+        return {"trace": self._using(call, run, check=lambda: self._require_loaded(given["session"]))}
 
     def _run_batch(self, message: wire.Parcel, call: Call) -> Mapping[str, Any]:
         given = _fields(message, session=str, monitor=bytes, streams=wire.Streams)
         monitor, batch = _read(given["monitor"], Monitor), given["streams"].batch()
 
         def run(device: Device) -> BatchTrace:
-            self._require_loaded(given["session"])
             return device.run_batch(batch, monitor=monitor)
 
-        return {"trace": self._using(call, run)}
+        return {"trace": self._using(call, run, check=lambda: self._require_loaded(given["session"]))}
 
     def _reset(self, message: wire.Parcel, call: Call) -> Mapping[str, Any]:
         session = _fields(message, session=str)["session"]
 
-        def reset(device: Device) -> None:
-            self._require_loaded(session)
-            device.reset()
-
-        self._using(call, reset)
+        self._using(call, lambda device: device.reset(), check=lambda: self._require_loaded(session))
         return {}
 
     def _close(self, message: wire.Parcel, call: Call) -> Mapping[str, Any]:
@@ -137,18 +136,24 @@ class Service:
         self._lease.renew(session)
         self._lease.require_loaded(session)
 
-    def _using(self, call: Call, use: Callable[[Device], T]) -> T:
-        """Use the device alone; a client that has given up meanwhile gets nothing done any more."""
+    def _using(self, call: Call, use: Callable[[Device], T], *, check: Callable[[], None] = lambda: None) -> T:
+        """Use the device alone; a client that has given up meanwhile gets nothing done any more.
+
+        `check` raises where the session may not use it: a session that has ended is no loss of the device, which may be
+        another client's by now.
+        """
         left = call.time_remaining()
         if not self._busy.acquire(timeout=_DAY_S if left is None else min(left, _DAY_S)):
             raise DeviceTimeoutError("the remote device is still at work on an earlier call")
         try:
             if not call.is_active():
                 raise DeviceTimeoutError("the client has given up")
-            return use(self._opened())
-        except DeviceLostError:
-            self._drop()  # and the next call opens it anew
-            raise
+            check()
+            try:
+                return use(self._opened())
+            except DeviceLostError:
+                self._drop()  # and the next call opens it anew
+                raise
         finally:
             self._busy.release()
 
