@@ -106,6 +106,7 @@ def test_the_tables_survive_their_file(tmp_path: Path) -> None:
         ("faults.kinds.dead.part=0.1", r"faults.dead: unknown option 'part'"),
         ("faults.kinds.dead.share=1.5", r"DeadNeurons: share = 1.5 must be in 0..1"),
         ("faults.levels=[-1]", "faults.levels.0"),
+        ("learn.bptt.faults=true", "learn.bptt.faults is true, but 'bptt' has no chip in its loop"),
         ("faults=none", "learn.through.faults is true, but there is no table of faults"),
     ],
 )

@@ -62,6 +62,11 @@ class Samples:
         chosen = split_indices(self.labels, [n], seed=0)[0]
         return Samples(self.dataset, self.indices[chosen], self.n_windows, self.cache)
 
+    def places_of(self, some: Samples) -> list[int]:
+        """Return where samples taken from these stand among them."""
+        place = {int(index): position for position, index in enumerate(self.indices)}
+        return [place[int(index)] for index in some.indices]
+
     @property
     def edges_us(self) -> NDArray[np.int64]:
         """Edges of the windows."""

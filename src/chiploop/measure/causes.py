@@ -161,7 +161,9 @@ def _compare(before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[f
     """Pearson's correlation of two stages' counts, and the ratio of their means."""
     a, b = before.ravel(), after.ravel()
     spread = float(a.std() * b.std())
-    r = None if spread == 0.0 else float(np.clip(((a - a.mean()) * (b - b.mean())).mean() / spread, -1.0, 1.0))
+    r: float | None = 1.0 if np.array_equal(a, b) else None  # where nothing varies
+    if spread > 0.0:
+        r = float(np.clip(((a - a.mean()) * (b - b.mean())).mean() / spread, -1.0, 1.0))
     mean = float(a.mean())
     return r, None if mean == 0.0 else float(b.mean()) / mean
 

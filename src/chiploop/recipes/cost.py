@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import torch
@@ -24,12 +25,14 @@ from chiploop.measure.latency import (
     time_to_first_decision,
 )
 from chiploop.measure.load import core_load_figure, core_rates, rate_metrics
-from chiploop.measure.metric import Metric
-from chiploop.measure.operations import Operations, frame_operations, operation_metrics, window_operations
+from chiploop.measure.metric import Metric, Where
+from chiploop.measure.operations import Arithmetic, Operations, frame_operations, operation_metrics, window_operations
 from chiploop.network.network import Network
 from chiploop.network.run import run_windows
+from chiploop.quantize.apply import dequantize
 from chiploop.recipes.evaluate import Deployed
 from chiploop.recipes.recipe import Recipe
+from chiploop.spec.graph import NetworkSpec
 
 TIMED_SAMPLES = 100
 """Test recordings that are run with time, and whose operations are counted in software."""
@@ -52,9 +55,13 @@ def costs(recipe: Recipe, deployed: Deployed, test: Samples, *, seed: int) -> tu
         output_counts=chip.counts.astype("int64"), output_potentials=chip.counts.astype("int16"), counters=chip.counters
     )
     metrics = list(energy_metrics(whole, profile, spans_us=spans, method=name, seed=seed))
-    operations = _operations(deployed, first)
-    for where, arithmetic in (("software", "float32"), ("int-sync", "int8")):
-        metrics += operation_metrics(operations, arithmetic=arithmetic, where=where, method=name, seed=seed)  # type: ignore[arg-type]
+    networks: tuple[tuple[Where, Arithmetic, NetworkSpec], ...] = (
+        ("software", "float32", deployed.trained.spec),
+        ("int-sync", "int8", dequantize(deployed.quant)),
+    )
+    for where, arithmetic, spec in networks:
+        operations = _operations(spec, deployed.trained.model, first)
+        metrics += operation_metrics(operations, arithmetic=arithmetic, where=where, method=name, seed=seed)
     more, figures = _decisions(deployed.program, first, name=name, seed=seed)
     timings = _timed(deployed.program, profile, first, threads=recipe.chip.threads or None)
     loads, drawn = _loads(
@@ -63,10 +70,9 @@ def costs(recipe: Recipe, deployed: Deployed, test: Samples, *, seed: int) -> tu
     return metrics + more + loads, figures + drawn
 
 
-def _operations(deployed: Deployed, samples: Samples) -> Operations:
+def _operations(spec: NetworkSpec, model: Literal["frame", "windows"], samples: Samples) -> Operations:
     """Count what the synchronous model computes: products on frames, or sums for the spikes of each window."""
-    spec = deployed.trained.spec
-    if deployed.trained.model == "frame":
+    if model == "frame":
         return frame_operations(spec)
     total: Operations | None = None
     network = Network(spec)
@@ -130,8 +136,7 @@ def _loads(
 
 def _rows_of(trace: BatchTrace, test: Samples, some: Samples) -> BatchTrace:
     """Return a trace of the whole test part cut down to some of its samples, in their order."""
-    place = {int(index): row for row, index in enumerate(test.indices)}
-    rows = [place[int(index)] for index in some.indices]
+    rows = test.places_of(some)
     return BatchTrace(
         output_counts=trace.output_counts[rows],
         output_potentials=trace.output_potentials[rows],

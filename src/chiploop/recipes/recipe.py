@@ -70,6 +70,8 @@ class Recipe(Table):
                 )
             if row.faults and self.faults is None:
                 raise ValueError(f"learn.{name}.faults is true, but there is no table of faults")
+            if row.faults and not row.is_looped:
+                raise ValueError(f"learn.{name}.faults is true, but {row.method!r} has no chip in its loop")
             if row.data == "pretrain" and self.data.pretrain is None:
                 raise ValueError(f"learn.{name}.data is 'pretrain', but data.pretrain is not given")
             before.append(name)

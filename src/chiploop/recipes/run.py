@@ -117,7 +117,7 @@ def _run_seed(
         deployed = deploy(recipe, trained, parts, progress=watcher.done)
         row_metrics = metrics_of(deployed, seed=seed)
         watcher.stage(f"seed {seed}: {name} figures")
-        place = "chip" if row.method.startswith("cil") else "software"
+        place = ("faulty" if row.faults else "chip") if row.is_looped else "software"
         figures.extend(figures_of(recipe, deployed, parts.test, place=place))
         if trained.model == "windows" and recipe.network.neuron == "if":
             figures.append(windows_figure(deployed, parts.test))

@@ -122,7 +122,8 @@ def _learning_curve(result: FitResult, name: str, place: str) -> Figure:
 
 
 def _drift(recipe: Recipe, deployed: Deployed, test: Samples) -> Figure:
-    batch = test.batch(range(min(DRIFT_SAMPLES, len(test))))
+    some = test.some(DRIFT_SAMPLES)
+    batch = some.batch(range(len(some)))
     network = Network(deployed.trained.spec)
     with torch.no_grad():
         clocked = deployed.trained.model == "windows"

@@ -226,6 +226,11 @@ class Learn(Table):
     augment: Augmentation | None = None
     faults: bool = False
 
+    @property
+    def is_looped(self) -> bool:
+        """Whether the chip is in the row's loop; importing the methods to ask them would import torch."""
+        return self.method.startswith("cil")
+
 
 class Measure(Table):
     """How answers are judged. `ties`: "wrong", or broken by the membrane potential (and the report says so)."""

@@ -267,6 +267,7 @@ def _identity(recipe: Recipe, name: str, network: Network, seed: int, train: Sam
     """Name what is trained and on what it is selected: the same name gives the same bits."""
     parts = recipe.model_dump(mode="json", include={"network", "encode", "quantize", "chip", "augment", "threads"})
     del parts["chip"]["failures"]
+    parts["chip"]["limits"] = read_profile(recipe.chip.profile).digest  # a file by that name may have changed
     row = recipe.learn[name].model_dump(mode="json")
     if recipe.learn[name].faults and recipe.faults is not None:
         row["through"] = recipe.faults.model_dump(mode="json", exclude={"levels"})

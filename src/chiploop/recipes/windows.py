@@ -31,16 +31,17 @@ def windows_figure(deployed: Deployed, test: Samples) -> Figure:
     The same integers throughout: what changes is only how finely time is cut. Without a leak the network does not
     depend on the length of a step, so any clock may be tried on the weights of another.
     """
-    n = min(MAX_SAMPLES, len(test))
+    some = test.some(MAX_SAMPLES)
+    rows = test.places_of(some)
     spec = dequantize(deployed.quant)
     chip = deployed.answers["chip"]
-    chip_choice = decide(chip.counts[:n]).choice
+    chip_choice = decide(chip.counts[rows]).choice
     spikes = COUNTER_NAMES.index("spikes")
     neurons = {core.layer: int(np.prod(core.neuron_shape)) for core in deployed.program.cores}
-    chip_rates = {name: float(table[:n, spikes].mean()) / neurons[name] for name, table in chip.counters.items()}
+    chip_rates = {name: float(table[rows, spikes].mean()) / neurons[name] for name, table in chip.counters.items()}
     accuracies, agreement, relative = [], [], []
     for n_windows in WINDOWS:
-        samples = Samples.of(test.dataset, test.indices[:n], n_windows)
+        samples = Samples.of(test.dataset, some.indices, n_windows)
         clocked = Network(replace(spec, dt_us=int(np.diff(samples.edges_us)[0])))
         answers = software_answers(clocked, samples, "windows", batch_size=max(1, BATCH_WINDOWS // n_windows // 2))
         decisions = decide(answers.counts)
@@ -51,7 +52,7 @@ def windows_figure(deployed: Deployed, test: Samples) -> Figure:
         "windows": list(WINDOWS),
         "accuracy": accuracies,
         "agreement": agreement,
-        "chip_accuracy": float(accuracy(decide(chip.counts[:n]), samples.labels).value),
+        "chip_accuracy": float(accuracy(decide(chip.counts[rows]), samples.labels).value),
         "layers": list(chip_rates),
         "relative_counts": relative,
     }

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from chiploop.datasets.base import Sample
+from chiploop.datasets.shapes import open_shapes
 from chiploop.events.types import Events, SensorShape
 from chiploop.learn.augment import Augment
 from chiploop.learn.batch import Batch, Samples
@@ -101,3 +102,12 @@ def test_events_past_the_last_window_are_cut_for_device_and_clock_alike_and_hot_
     assert len(batch.events[0]) == 1_002
     assert batch.x[:, 0, 0, 0, 0].tolist() == [1_000.0, 0.0, 2.0]
     assert batch.events[0].stop_us == 102
+
+
+def test_some_samples_hold_every_class_alike_and_know_their_places() -> None:
+    whole = Samples.of(open_shapes(split="train"), np.arange(90), 4)
+    by_class = Samples.of(whole.dataset, whole.indices[np.argsort(whole.labels, kind="stable")], 4)
+    some = by_class.some(30)
+    assert np.bincount(some.labels).tolist() == [10, 10, 10]
+    np.testing.assert_array_equal(by_class.indices[by_class.places_of(some)], some.indices)
+    assert by_class.some(90) is by_class

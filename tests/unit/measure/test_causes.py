@@ -59,6 +59,14 @@ def test_a_layer_that_never_varies_has_no_correlation_and_is_where_it_happens() 
     assert step.layer == "a"
 
 
+def test_a_layer_that_is_silent_before_and_after_is_not_where_it_happens() -> None:
+    silent = {"a": [0, 1, 2, 3, 4, 5, 6, 7], "b": [0.0] * 8}
+    stages = [outcome(None, "++++++++", silent), outcome("one-spike", "+++++++-", silent)]
+    (step,) = explain_stages(stages, LABELS, method="silent").steps
+    assert step.correlation == {"a": pytest.approx(1.0), "b": 1.0}
+    assert step.layer is None
+
+
 def test_conditions_beyond_the_chip_are_not_in_the_measured_gap() -> None:
     stages = [
         outcome(None, "++++++++"),

@@ -33,7 +33,7 @@ from chiploop.recipes.explain.conditions import Conditions
 from chiploop.spec.graph import NetworkSpec
 
 LAYER_SAMPLES = 64
-"""Samples over which the counts of each layer are compared between stages."""
+"""Samples, all classes alike, over which the counts of each layer are compared between stages."""
 
 BATCH = 50
 STATE_LIMIT = 32767
@@ -103,8 +103,9 @@ def _on_the_chip(quant: QuantSpec, samples: Samples, conditions: Conditions) -> 
     steps.append(("event-order", _changed(coarse, "all"), leaks))
     if conditions.rule == "one":
         steps.append(("one-spike", _changed(coarse, "one"), leaks))
-    steps.append(("saturation", coarse, leaks))
-    if leaks:
+    if any(core.tau_us is None for core in program.cores):  # a leaky state saturates with fractional bits, too
+        steps.append(("saturation", coarse, leaks))
+    if coarse is not program or any(core.tau_us is not None for core in program.cores):
         steps.append(("leak", program, False))
     for i, (cause, one, by_window) in enumerate(steps):
         last = i + 1 == len(steps)
@@ -184,7 +185,8 @@ def _software(spec: NetworkSpec, model: Model, *, whole_counts: bool = False) ->
             run = run_frame(network, batch.x.sum(0), edges_us=batch.edges_us, whole_counts=whole_counts)
         else:
             run = run_windows(network, batch.x, edges_us=batch.edges_us)
-        layers = {name: value.sum(0).flatten(1).double().numpy() for name, value in run.counts.items()}
+        counts = run.counts.items()  # the analogue network's last layer is linear: fewer than no spikes are none
+        layers = {name: value.sum(0).clamp(min=0.0).flatten(1).double().numpy() for name, value in counts}
         potentials = run.v[run.output][-1].flatten(1).double().numpy() if run.v else None
         return Answered(run.totals.double().numpy(), potentials, layers)
 
@@ -208,13 +210,15 @@ def _device(device: Device, program: Program, *, by_window: bool = False) -> Cal
 
 def _outcome(stage: Stage, samples: Samples, conditions: Conditions, progress: Progress) -> StageOutcome:
     counts, potentials, layers = [], [], []
+    compared = np.zeros(len(samples), np.bool_)
+    compared[samples.places_of(samples.some(LAYER_SAMPLES))] = True
     seen = 0
     for batch in samples.ordered(BATCH):
         answered = stage.answer(batch)
         counts.append(answered.counts)
         potentials.append(answered.potentials)
-        if seen < LAYER_SAMPLES:
-            layers.append({name: value[: LAYER_SAMPLES - seen] for name, value in answered.layers.items()})
+        rows = compared[seen : seen + len(batch.labels)]
+        layers.append({name: value[rows] for name, value in answered.layers.items()})
         seen += len(batch.labels)
         progress(len(batch.labels))
     broken = conditions.ties == "potential" and all(v is not None for v in potentials)
