@@ -132,8 +132,8 @@ def _weights_only(quant: QuantSpec) -> NetworkSpec:
     """Return the network with its weights on the grid, all else as it was trained."""
     whole = dequantize(quant)
     layers = tuple(
-        dataclasses.replace(now, neuron=was.neuron, bias=was.bias)
-        for now, was in zip(whole.layers, quant.base.layers, strict=True)
+        dataclasses.replace(rounded, neuron=trained.neuron, bias=trained.bias)
+        for rounded, trained in zip(whole.layers, quant.base.layers, strict=True)
     )
     return dataclasses.replace(whole, layers=layers)
 
