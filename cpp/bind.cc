@@ -32,7 +32,7 @@ using Maps = nb::ndarray<T, nb::ndim<5>, nb::c_contig, nb::device::cpu>;  // [T,
 template <typename T>
 using Table = nb::ndarray<T, nb::ndim<4>, nb::c_contig, nb::device::cpu>;  // [B, H, W, F]
 using Weight = nb::ndarray<const std::int8_t, nb::ndim<4>, nb::c_contig, nb::device::cpu>;
-using CounterTable = nb::ndarray<std::int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;  // [L, B, 8]
+using CounterTable = nb::ndarray<std::int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;  // [L, B, 9]
 using LostTable = nb::ndarray<std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;     // [B]
 using Address = Column<std::uint16_t>;
 using StreamArrays = std::tuple<Column<std::int64_t>, Address, Address, Address, std::int64_t, std::int64_t>;

@@ -14,29 +14,32 @@ from chiploop.errors import ReadoutError
 _SPIKES = COUNTER_NAMES.index("spikes")
 
 
-def require_plausible(program: Program, monitor: Monitor, trace: BatchTrace, n: int, *, spiking: bool = True) -> None:
+def require_plausible(
+    program: Program, monitor: Monitor, trace: BatchTrace, n: int, *, kind: str = "simulated"
+) -> None:
     """Raise ReadoutError unless a batch's trace answers for `n` streams, every monitored layer, and does not
     contradict itself: no count is negative, and each layer's counts add up to its counter of spikes (where none was
     lost), those of the output layer to the output counts too.
 
-    A silent network is no error. Without `spiking` (an accelerator: its outputs are no counts), shapes alone are
-    looked at.
+    A silent network is no error. `kind` is the device's (`DeviceInfo.kind`): an accelerator's outputs are no counts, so
+    shapes alone are looked at; a board has counters only of the layers that it monitors.
     """
     layers = [core.layer for core in program.cores]
     outputs = int(np.prod(program.layer(program.output_layer).neuron_shape))
     _require_shape("output_counts", trace.output_counts, (n, outputs))
     _require_shape("output_potentials", trace.output_potentials, (n, outputs))
     _require_shape("lost", trace.lost, (n,))
-    _require_layers("counters", trace.counters, layers)
-    for layer in layers:
+    known = [layer for layer in layers if layer in trace.counters] if kind == "board" else layers
+    _require_layers("counters", trace.counters, known)
+    for layer in known:
         _require_shape(f"counters[{layer!r}]", trace.counters[layer], (n, len(COUNTER_NAMES)))
-    for kind, wanted in (("counts", monitor.counts), ("potentials", monitor.potentials)):
-        maps: Mapping[str, NDArray[np.uint16 | np.int16]] = getattr(trace, kind)
-        _require_layers(kind, maps, wanted)
+    for seen, wanted in (("counts", monitor.counts), ("potentials", monitor.potentials)):
+        maps: Mapping[str, NDArray[np.uint16 | np.int16]] = getattr(trace, seen)
+        _require_layers(seen, maps, wanted)
         for layer in wanted:
             shape = (monitor.n_windows, n, *program.layer(layer).neuron_shape)
-            _require_shape(f"{kind}[{layer!r}]", maps[layer], shape)
-    if spiking:
+            _require_shape(f"{seen}[{layer!r}]", maps[layer], shape)
+    if kind != "accelerator":
         _require_agreement(program, trace)
 
 
@@ -47,12 +50,15 @@ def _require_agreement(program: Program, trace: BatchTrace) -> None:
             raise ReadoutError(f"the device's {name} holds {int(table.min())}: a count cannot be negative")
     whole = trace.lost == 0
     for layer, maps in trace.counts.items():
+        if layer not in trace.counters:
+            continue
         sums = maps.sum(axis=(0, 2, 3, 4), dtype=np.int64)
         spikes = trace.counters[layer][:, _SPIKES]
         _require_equal(f"counts[{layer!r}]", sums, f"counters[{layer!r}] of spikes", spikes, whole)
     last = program.output_layer
-    spikes = trace.counters[last][:, _SPIKES]
-    _require_equal("output_counts", trace.output_counts.sum(axis=1), f"counters[{last!r}] of spikes", spikes, whole)
+    if last in trace.counters:
+        spikes = trace.counters[last][:, _SPIKES]
+        _require_equal("output_counts", trace.output_counts.sum(axis=1), f"counters[{last!r}] of spikes", spikes, whole)
     if last in trace.counts:
         n = len(trace.lost)
         sums = trace.counts[last].sum(axis=0, dtype=np.int64).reshape(n, -1)

@@ -110,7 +110,7 @@ class DeviceExecutor:
         edges = batch.edges_us if clocked else (batch.edges_us[0], batch.edges_us[-1])
         monitor = Monitor(counts=names, potentials=names if plan.v and clocked else (), window_edges_us=edges)
         trace = self.device.run_batch(batch.events, monitor=monitor)
-        require_plausible(program, monitor, trace, len(batch.events))
+        require_plausible(program, monitor, trace, len(batch.events), kind=self.device.info.kind)
         lost = int(trace.lost.sum())
         if lost:
             raise DeviceError(f"{lost} spikes did not fit the counts of their windows: the network runs away; lower lr")

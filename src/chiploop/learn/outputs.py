@@ -21,7 +21,7 @@ class Answers:
     """Outputs of n samples: `counts` [n, classes] (spikes, or activations of an analogue network), `potentials`
     [n, classes] of the output neurons at the end where there are any, `labels` [n].
 
-    `rates`: mean spikes per neuron and sample by layer, in software; `counters` int64[n, 8] by layer, on a device.
+    `rates`: mean spikes per neuron and sample by layer, in software; `counters` int64[n, 9] by layer, on a device.
     """
 
     counts: NDArray[np.float64]

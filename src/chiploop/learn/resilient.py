@@ -18,6 +18,9 @@ from chiploop.learn.failure import DEVICE_FAILURES, FailureLog
 
 T = TypeVar("T")
 
+LONGEST_PAUSE_S = 60.0
+"""Longest pause before a call is made again; pauses double up to it."""
+
 
 class ResilientDevice:
     """A device behind a policy for its failures (`log.policy`); all that happens is noted in the log.
@@ -74,8 +77,7 @@ class ResilientDevice:
         def run(device: Device) -> BatchTrace:
             trace = device.run_batch(batch, monitor=monitor)
             if self._program is not None:
-                spiking = device.info.kind != "accelerator"
-                require_plausible(self._program, monitor or Monitor(), trace, len(batch), spiking=spiking)
+                require_plausible(self._program, monitor or Monitor(), trace, len(batch), kind=device.info.kind)
             return trace
 
         return self._attempt(run)
@@ -113,7 +115,7 @@ class ResilientDevice:
                 if attempt == most or (lost and not policy.reopen):
                     raise
                 self.log.add(error, "reopened" if lost else "retried")
-                self._sleep(policy.wait_s * 2**attempt)
+                self._sleep(min(policy.wait_s * 2.0 ** min(attempt, 60), LONGEST_PAUSE_S))
         raise AssertionError("unreachable: the loop returns or raises")
 
     def _ready(self) -> Device:

@@ -151,8 +151,19 @@ def test_an_accelerators_outputs_are_no_counts() -> None:
         accelerator.load(program)
         trace = accelerator.run_batch(batch)
     assert trace.output_counts.min() < 0
-    require_plausible(program, Monitor(), trace, 1, spiking=False)
+    require_plausible(program, Monitor(), trace, 1, kind="accelerator")
     with pytest.raises(ReadoutError, match="holds -20"):
         require_plausible(program, Monitor(), trace, 1)
     with pytest.raises(ReadoutError, match="shape"):
-        require_plausible(program, Monitor(), trace, 2, spiking=False)
+        require_plausible(program, Monitor(), trace, 2, kind="accelerator")
+
+
+def test_a_board_answers_only_for_the_layers_it_monitors() -> None:
+    whole = observed(Monitor())
+    part = dataclasses.replace(whole, counters={"layer1": whole.counters["layer1"]})
+    require_plausible(chain(), Monitor(), part, 2, kind="board")
+    with pytest.raises(ReadoutError, match="lack \\['layer0'\\]"):
+        require_plausible(chain(), Monitor(), part, 2)
+    wrong = dataclasses.replace(part, output_counts=part.output_counts + 1)
+    with pytest.raises(ReadoutError, match="output_counts sum to 7"):
+        require_plausible(chain(), Monitor(), wrong, 2, kind="board")

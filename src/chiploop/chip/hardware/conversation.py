@@ -50,10 +50,19 @@ class Conversation:
         self.n_other = 0
 
     def begin(self) -> int:
-        """Forget what was heard, and return how many messages of an earlier time were thrown away."""
+        """Forget what was heard, and return how many messages of an earlier time were thrown away.
+
+        DeviceTimeoutError when they do not end.
+        """
         n_stray = 0
+        deadline = self._session.now_ms() + self._timeout_ms
         while stray := self._session.read_events(0):
             n_stray += len(stray)
+            if self._session.now_ms() > deadline:
+                raise DeviceTimeoutError(
+                    f"the board still sends, {n_stray} messages in {self._timeout_ms} ms, though nothing was asked "
+                    "of it: power it off and on"
+                )
         self.spikes, self.pins, self.n_other = [], [], 0
         return n_stray
 

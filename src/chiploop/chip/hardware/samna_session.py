@@ -64,7 +64,11 @@ class SamnaSession:
             self._name = names[-1]  # the first that samna names
             self._chip = getattr(self._samna, BOARDS[self._name])
             self._board = self._samna.device.open_device(found[self._name])
-            self._connect(BOARDS[self._name])
+            try:
+                self._connect(BOARDS[self._name])
+            except BaseException:
+                self.close()  # half a connection would pass for an open board at the next call
+                raise
         return self._name
 
     def apply(self, configuration: Mapping[str, Any]) -> None:

@@ -109,8 +109,7 @@ class RemoteDevice:
                 raise type(error)(f"{error} (in the part of the batch from stream {first} on)") from error
             part: BatchTrace = _take(reply, trace=BatchTrace)["trace"]
             if self._program is not None:
-                spiking = self._info.kind != "accelerator"
-                require_plausible(self._program, asked, part, len(piece), spiking=spiking)
+                require_plausible(self._program, asked, part, len(piece), kind=self._info.kind)
             parts.append(part)
             first += len(piece)
         return joined(parts)
@@ -142,18 +141,19 @@ class RemoteDevice:
         self.close()
 
     def _call(self, method: str, **fields: Any) -> wire.Parcel:
-        if self._channel is None:
-            raise DeviceError("the remote device is closed: open it anew and load(program) first")
         return self._ask(method, self._timeout_s, session=self._session, **fields)
 
     def _ask(self, method: str, timeout_s: float, **fields: Any) -> wire.Parcel:
+        channel = self._channel
+        if channel is None:  # closed meanwhile, by another thread
+            raise DeviceError("the remote device is closed: open it anew and load(program) first")
         request = wire.pack(**fields)
         if len(request) > wire.MAX_MESSAGE_BYTES:
             raise DeviceError(
                 f"{method} takes a message of {len(request):,} bytes, at most {wire.MAX_MESSAGE_BYTES:,} can be sent: "
                 "cut the recording"
             )
-        call = self._channel.unary_unary(f"/{wire.SERVICE}/{method}")
+        call = channel.unary_unary(f"/{wire.SERVICE}/{method}")
         try:
             reply: bytes = call(request, timeout=timeout_s, metadata=self._metadata)
         except self._grpc.RpcError as error:

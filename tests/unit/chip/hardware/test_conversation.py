@@ -193,6 +193,19 @@ def test_what_came_before_is_thrown_away_and_counted() -> None:
     assert (talk.spikes, talk.pins) == ([], [])
 
 
+class Babbler(Pipeline):
+    """A board that says things nobody asked for, one each millisecond."""
+
+    def read_events(self, timeout_ms: int) -> list[Answer]:
+        self.now += 1
+        return [Other("Noise")]
+
+
+def test_a_board_that_never_falls_silent_is_an_error() -> None:
+    with pytest.raises(DeviceTimeoutError, match=r"still sends, .* nothing was asked"):
+        talk_to(Babbler(1)).begin()
+
+
 def test_a_reset_writes_every_neuron_and_looks_at_some() -> None:
     class Memory(Pipeline):
         broken: int | None = None

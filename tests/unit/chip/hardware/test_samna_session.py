@@ -55,6 +55,23 @@ def test_the_library_is_not_imported_before_a_board_is_opened() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_half_a_connection_is_given_back(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board whose streams cannot be built is free again, and the next call opens it anew."""
+    samna = sys.modules["samna"]
+    graphs = samna.graph
+
+    def broken() -> None:
+        raise RuntimeError("no stream")
+
+    session = SamnaSession()
+    monkeypatch.setattr(samna, "graph", type("graph", (), {"EventFilterGraph": staticmethod(broken)}))
+    with pytest.raises(DeviceLostError, match=r"failed while opening it .RuntimeError: no stream"):
+        session.open()
+    monkeypatch.setattr(samna, "graph", graphs)
+    assert session.open() == board.name
+    session.restart_clock()
+
+
 def test_no_board(board: Board) -> None:
     board.is_unplugged = True
     with pytest.raises(DeviceLostError, match=r"no Speck board is connected and free .seen: nothing"):
