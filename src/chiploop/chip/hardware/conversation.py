@@ -24,6 +24,8 @@ POLL_MS = 10
 """Longest that one look for answers waits."""
 MAX_ROUNDS = 1_000
 """Rounds of questions after which a board that still spikes is taken for broken."""
+MAX_STRAY = 1_000_000
+"""Messages of an earlier time after which a board is taken for broken."""
 N_SAMPLED = 64
 """Neurons of each core that are looked at after a reset."""
 
@@ -52,16 +54,14 @@ class Conversation:
     def begin(self) -> int:
         """Forget what was heard, and return how many messages of an earlier time were thrown away.
 
-        DeviceTimeoutError when they do not end.
+        ReadoutError when they do not end.
         """
         n_stray = 0
-        deadline = self._session.now_ms() + self._timeout_ms
         while stray := self._session.read_events(0):
             n_stray += len(stray)
-            if self._session.now_ms() > deadline:
-                raise DeviceTimeoutError(
-                    f"the board still sends, {n_stray} messages in {self._timeout_ms} ms, though nothing was asked "
-                    "of it: power it off and on"
+            if n_stray > MAX_STRAY:
+                raise ReadoutError(
+                    f"the board does not fall silent: {n_stray:,} messages, and nothing was asked; turn it off and on"
                 )
         self.spikes, self.pins, self.n_other = [], [], 0
         return n_stray

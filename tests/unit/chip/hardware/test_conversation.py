@@ -194,15 +194,14 @@ def test_what_came_before_is_thrown_away_and_counted() -> None:
 
 
 class Babbler(Pipeline):
-    """A board that says things nobody asked for, one each millisecond."""
+    """A board that says things nobody asked for, without end."""
 
     def read_events(self, timeout_ms: int) -> list[Answer]:
-        self.now += 1
-        return [Other("Noise")]
+        return [Other("Noise")] * 10_000
 
 
 def test_a_board_that_never_falls_silent_is_an_error() -> None:
-    with pytest.raises(DeviceTimeoutError, match=r"still sends, .* nothing was asked"):
+    with pytest.raises(ReadoutError, match="does not fall silent: 1,010,000 messages"):
         talk_to(Babbler(1)).begin()
 
 
