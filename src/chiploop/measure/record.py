@@ -216,10 +216,10 @@ def read_code(folder: Path | None = None) -> Code:
     return Code(commit=commit, dirty=bool(git("status", "--porcelain", "--untracked-files=no")))
 
 
-def read_versions() -> dict[str, str]:
+def read_versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Return the versions of what the numbers rest on, from the packages' metadata: nothing is imported."""
     found = {"python": platform.python_version()}
-    for package in VERSIONED:
+    for package in (*VERSIONED, *more):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

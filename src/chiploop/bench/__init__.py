@@ -1,0 +1,1 @@
+"""How fast it is: our parts and the installed peers, in turn, on the same work."""
