@@ -65,7 +65,6 @@ def new_bench_record(
         versions=read_versions(peers),
         host=read_host(),
         created_utc=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        schema=SCHEMA,
     )
 
 
