@@ -15,6 +15,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bind_input.h"
 #include "bind_scan.h"
 #include "bind_timed.h"
 #include "chip.h"
@@ -283,4 +284,5 @@ NB_MODULE(_core, module) {
 
   bind_scan(module);
   bind_timed(module);
+  bind_input(module);
 }

@@ -168,3 +168,50 @@ class TimedChip:
 
     def reset(self) -> None:
         """Bring every state to zero."""
+
+# cpp/bind_input.cc: `t` and `addresses` uint16[3, n] (channel, y, x) have a place for every event that is read;
+# `wide` False does without AVX2.
+
+def decode_records(
+    content: NDArray[np.uint8], shape: Shape, *, t: NDArray[np.int64], addresses: NDArray[np.uint16], wide: bool = True
+) -> tuple[int, int, int, int, int]:
+    """Decode five-byte records; return events, kind of fault (none, x, y, time), its record, time before it, value."""
+
+def unpack_words(
+    words: NDArray[np.uint32] | NDArray[np.uint64],
+    bits: tuple[int, int, int],
+    shape: Shape,
+    *,
+    start: int,
+    duration: int,
+    t: NDArray[np.int64],
+    addresses: NDArray[np.uint16],
+    wide: bool = True,
+) -> int:
+    """Unpack words with fields of so many bits for channel, y and x; return the first bad one, or their number."""
+
+def move_events(
+    stream: Columns,
+    shape: Shape,
+    motion: tuple[float, float, float, float, float, float, float, float, float, float],
+    draws: NDArray[np.float64] | None,
+    *,
+    first: int,
+    stop: int,
+    t: NDArray[np.int64],
+    addresses: NDArray[np.uint16],
+    wide: bool = True,
+) -> int:
+    """Move events by (cy, cx, sin, cos, sy, sx, shear, shift y, shift x, drop) and return how many stay."""
+
+def count_events(
+    batch: Sequence[Columns],
+    shape: Shape,
+    edges: NDArray[np.int64],
+    *,
+    counts: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32],
+    lost: NDArray[np.int64],
+    threads: int,
+    wide: bool = True,
+) -> None:
+    """Write counts [T, B, C, H, W] of events in windows, and how many are in none."""

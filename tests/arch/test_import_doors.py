@@ -14,8 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "src" / "chiploop"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-REACH_CORE = {"chip/compiled.py", "chip/timed.py", "chip/virtual.py", "network/compiled_scan.py"}
-"""The doors to the compiled core: the devices in time and without it, and the scans of training."""
+REACH_CORE = {"chip/compiled.py", "chip/timed.py", "chip/virtual.py", "events/compiled.py", "network/compiled_scan.py"}
+"""The doors to the compiled core: the devices in time and without it, event input, and the scans of training."""
 
 WITHOUT_TORCH = ("chip.virtual", "chip.oracle", "quantize.apply", "measure.record", "report", "datasets", "cli.app")
 

@@ -10,13 +10,17 @@ from numpy.typing import NDArray
 
 from chiploop.encode.types import SpikeTrain
 from chiploop.errors import DataError
+from chiploop.events.compiled import count_compiled
 from chiploop.events.types import Events
+
+FLOAT_LIMIT = 1 << 24
+"""The largest count in float32: one more would not change it."""
 
 
 class Raster(NamedTuple):
     """A batch on a clock: `counts` [T, B, C, H, W]; `lost` int64[B], events of each recording that are in no count."""
 
-    counts: NDArray[np.uint8] | NDArray[np.uint16]
+    counts: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
     lost: NDArray[np.int64]
 
 
@@ -59,25 +63,37 @@ def rasterize(events: Events, *, n_windows: int | None = None, dt_us: int | None
 
 
 def rasterize_batch(
-    recordings: Sequence[Events], edges_us: NDArray[np.int64], *, dtype: type[np.uint8] | type[np.uint16] = np.uint8
+    recordings: Sequence[Events],
+    edges_us: NDArray[np.int64],
+    *,
+    dtype: type[np.uint8] | type[np.uint16] | type[np.float32] = np.uint8,
+    threads: int = 1,
 ) -> Raster:
     """Return counts [T, B, C, H, W] of recordings of one shape in common windows.
 
-    `edges_us` int64[T + 1] must rise. Events outside the windows, and counts past the limit of `dtype`, are lost and
-    counted.
+    `edges_us` int64[T + 1] must rise. Events outside the windows, and counts past the limit of `dtype` (2^24 for
+    float32, up to which it holds every whole number), are lost and counted. `threads` share out the recordings.
     """
     edges = _require_edges(edges_us)
     if not recordings:
         raise DataError("rasterize_batch needs at least one recording")
     shape = recordings[0].shape
-    n_windows, n_pixels = len(edges) - 1, shape.channels * shape.height * shape.width
-    counts: NDArray[Any] = np.empty((n_windows, len(recordings), n_pixels), dtype)
-    limit = int(np.iinfo(dtype).max)
-    lost = np.zeros(len(recordings), np.int64)
-    window_base = np.arange(n_windows, dtype=np.int64) * n_pixels
     for b, events in enumerate(recordings):
         if events.shape != shape:
             raise DataError(f"recording {b} is {tuple(events.shape)}, the first {tuple(shape)}: batch equal shapes")
+    counts: NDArray[Any] = np.empty((len(edges) - 1, len(recordings), *shape), dtype)
+    lost = count_compiled(recordings, edges, counts, threads)
+    return Raster(counts, count_plain(recordings, edges, counts) if lost is None else lost)
+
+
+def count_plain(recordings: Sequence[Events], edges: NDArray[np.int64], counts: NDArray[Any]) -> NDArray[np.int64]:
+    """Write counts [T, B, C, H, W] with NumPy, and return how many events of each recording are in none."""
+    n_windows, shape = len(counts), recordings[0].shape
+    n_pixels = shape.channels * shape.height * shape.width
+    limit = FLOAT_LIMIT if counts.dtype.kind == "f" else int(np.iinfo(counts.dtype).max)
+    lost = np.zeros(len(recordings), np.int64)
+    window_base = np.arange(n_windows, dtype=np.int64) * n_pixels
+    for b, events in enumerate(recordings):
         # Times never decrease, so each window is a stretch of the stream, found by bisection.
         cuts = np.searchsorted(events.t_us, edges)
         inside = slice(int(cuts[0]), int(cuts[-1]))
@@ -88,8 +104,8 @@ def rasterize_batch(
         if int(tally.max()) > limit:
             lost[b] += int(np.maximum(tally - limit, 0).sum())
             np.minimum(tally, limit, out=tally)
-        counts[:, b] = tally.reshape(n_windows, n_pixels)
-    return Raster(counts.reshape(n_windows, len(recordings), *shape), lost)
+        counts[:, b] = tally.reshape(n_windows, *shape)
+    return lost
 
 
 def _pixel_index(events: Events, inside: slice) -> NDArray[np.int64]:

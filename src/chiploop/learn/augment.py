@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
+from chiploop.events.compiled import Motion, move_compiled
 from chiploop.events.types import Events
 
 
@@ -30,27 +32,44 @@ class Augment:
         """Return the changed recording; it has the bounds of the old one."""
         draw = rng.uniform(-1.0, 1.0, 8)
         _, height, width = events.shape
-        cy, cx = (height - 1) / 2, (width - 1) / 2
         angle = math.radians(self.rotate_deg * draw[0])
-        sy, sx = 1.0 + self.scale * draw[1], 1.0 + self.scale * draw[2]
-        dy, dx = events.y - cy, events.x - cx
-        sin, cos = math.sin(angle), math.cos(angle)
-        y = np.rint(sy * (cos * dy - sin * dx) + cy + self.shift_px * draw[3]).astype(np.int64)
-        x = np.rint(sx * (sin * dy + cos * dx + self.shear * draw[4] * dy) + cx + self.shift_px * draw[5]).astype(
-            np.int64
+        motion = Motion(
+            cy=(height - 1) / 2,
+            cx=(width - 1) / 2,
+            sin=math.sin(angle),
+            cos=math.cos(angle),
+            sy=1.0 + self.scale * draw[1],
+            sx=1.0 + self.scale * draw[2],
+            shear=self.shear * draw[4],
+            shift_y=self.shift_px * draw[3],
+            shift_x=self.shift_px * draw[5],
+            drop=self.drop * abs(draw[6]),
         )
-        keep = (y >= 0) & (y < height) & (x >= 0) & (x < width)
-        if self.drop:
-            keep &= rng.random(len(events)) >= self.drop * abs(draw[6])
-        if self.crop:
-            cut = round(events.duration_us * self.crop * draw[7])
-            keep &= (events.t_us >= events.start_us + max(cut, 0)) & (events.t_us < events.stop_us + min(cut, 0))
-        return Events.from_columns(
-            events.t_us[keep],
-            events.channel[keep],
-            y[keep],
-            x[keep],
-            events.shape,
-            start_us=events.start_us,
-            stop_us=events.stop_us,
-        )
+        draws = rng.random(len(events)) if self.drop else None
+        cut = round(events.duration_us * self.crop * draw[7])
+        first_us, stop_us = events.start_us + max(cut, 0), events.stop_us + min(cut, 0)
+        moved = move_compiled(events, motion, draws, first_us, stop_us)
+        return move_plain(events, motion, draws, first_us, stop_us) if moved is None else moved
+
+
+def move_plain(
+    events: Events, motion: Motion, draws: NDArray[np.float64] | None, first_us: int, stop_us: int
+) -> Events:
+    """Move events with NumPy; the compiled core must round each operation as these lines do."""
+    m = motion
+    dy, dx = events.y - m.cy, events.x - m.cx
+    y = np.rint(m.sy * (m.cos * dy - m.sin * dx) + m.cy + m.shift_y).astype(np.int64)
+    x = np.rint(m.sx * (m.sin * dy + m.cos * dx + m.shear * dy) + m.cx + m.shift_x).astype(np.int64)
+    keep = (y >= 0) & (y < events.shape.height) & (x >= 0) & (x < events.shape.width)
+    keep &= (events.t_us >= first_us) & (events.t_us < stop_us)
+    if draws is not None:
+        keep &= draws >= m.drop
+    return Events.from_columns(
+        events.t_us[keep],
+        events.channel[keep],
+        y[keep],
+        x[keep],
+        events.shape,
+        start_us=events.start_us,
+        stop_us=events.stop_us,
+    )

@@ -7,6 +7,7 @@ us. A record with y = 240 is no event: it adds 2^13 us to the time of every reco
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,13 @@ from numpy.typing import NDArray
 from chiploop import atomic
 from chiploop.errors import DataError
 from chiploop.events.codecs import CODECS, Codec
+from chiploop.events.compiled import RECORD_BYTES, Fault, decode_compiled
 from chiploop.events.types import Events, SensorShape
 
-RECORD_BYTES = 5
 TIME_BITS = 23
 OVERFLOW_Y = 240
 OVERFLOW_US = 1 << 13
+X_FAULT, Y_FAULT, TIME_FAULT = 1, 2, 3
 SHAPE = SensorShape(channels=2, height=34, width=34)
 
 
@@ -46,6 +48,18 @@ def decode_nmnist(content: bytes, shape: SensorShape = SHAPE, *, where: str = "b
             f"{where} is truncated at byte {whole}: {len(content)} bytes are no multiple of {RECORD_BYTES}; "
             "fetch the file again"
         )
+    decoded = decode_compiled(content, shape, stop_us) if _fits(shape) else None
+    if isinstance(decoded, Events):
+        return decoded
+    return (
+        decode_plain(content, shape, where=where, stop_us=stop_us)
+        if decoded is None
+        else _refuse(decoded, shape, where)
+    )
+
+
+def decode_plain(content: bytes, shape: SensorShape, *, where: str, stop_us: int) -> Events:
+    """Decode whole records with NumPy, one column after the other: what the format means, in full."""
     raw = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
     record = np.arange(len(raw))
     t = _times(raw)
@@ -57,10 +71,7 @@ def decode_nmnist(content: bytes, shape: SensorShape = SHAPE, *, where: str = "b
     backwards = t[1:] < t[:-1]
     if backwards.any():
         i = int(np.argmax(backwards)) + 1
-        raise DataError(
-            f"{where}: time goes back from {t[i - 1]} to {t[i]} us at byte {record[i] * RECORD_BYTES + 2}; "
-            "the file is damaged"
-        )
+        _refuse(Fault(TIME_FAULT, int(record[i]), int(t[i - 1]), int(t[i])), shape, where)
     stop = max(stop_us, int(t[-1]) + 1 if t.size else 0)
     return Events.from_columns(t, raw[:, 2] >> 7, raw[:, 1], raw[:, 0], shape, stop_us=stop)
 
@@ -83,15 +94,31 @@ def _times(raw: NDArray[np.uint8]) -> NDArray[np.int64]:
     return high | (raw[:, 3].astype(np.int64) << 8) | raw[:, 4]
 
 
+def _fits(shape: SensorShape) -> bool:
+    """Whether every record's polarity is a channel of the sensor; where not, the constructor of Events must look."""
+    return shape.channels > 1
+
+
 def _require_addresses(raw: NDArray[np.uint8], record: NDArray[np.int64], shape: SensorShape, where: str) -> None:
-    for byte, name, bound in ((0, "x", shape.width), (1, "y", shape.height)):
+    for kind, byte, bound in ((X_FAULT, 0, shape.width), (Y_FAULT, 1, shape.height)):
         outside = raw[:, byte] >= bound
         if outside.any():
             i = int(np.argmax(outside))
-            raise DataError(
-                f"{where}: {name} = {raw[i, byte]} at byte {record[i] * RECORD_BYTES + byte} lies outside the sensor "
-                f"(0..{bound - 1}); give the sensor's shape, or the file is damaged"
-            )
+            _refuse(Fault(kind, int(record[i]), 0, int(raw[i, byte])), shape, where)
+
+
+def _refuse(fault: Fault, shape: SensorShape, where: str) -> NoReturn:
+    """Raise DataError that says where in the file the fault is."""
+    at = fault.record * RECORD_BYTES
+    if fault.kind == TIME_FAULT:
+        raise DataError(
+            f"{where}: time goes back from {fault.before} to {fault.value} us at byte {at + 2}; the file is damaged"
+        )
+    name, byte, bound = ("x", 0, shape.width) if fault.kind == X_FAULT else ("y", 1, shape.height)
+    raise DataError(
+        f"{where}: {name} = {fault.value} at byte {at + byte} lies outside the sensor (0..{bound - 1}); give the "
+        "sensor's shape, or the file is damaged"
+    )
 
 
 def _require_writable(events: Events) -> None:
