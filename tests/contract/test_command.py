@@ -28,7 +28,9 @@ def examples(command: str) -> list[list[str]]:
 
 
 def test_there_are_commands() -> None:
-    assert {"run", "ls", "show", "map", "measure", "explain", "report", "export", "serve", "doctor"} <= set(COMMANDS)
+    assert {"run", "ls", "show", "map", "measure", "explain", "report", "export", "pack", "serve", "doctor"} <= set(
+        COMMANDS
+    )
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -13,6 +13,7 @@ from chiploop.datasets.mnist import open_mnist
 from chiploop.datasets.mnist5k import mnist5k_images, mnist_numbers
 from chiploop.datasets.nmnist import open_nmnist
 from chiploop.datasets.nmnist_sim import open_nmnist_sim
+from chiploop.datasets.pack import pack_dataset
 from chiploop.errors import DataError, MissingDataError
 
 FROM_FILES = {
@@ -23,21 +24,23 @@ FROM_FILES = {
     "cifar10": {"partial": True},
 }
 WITHOUT_FILES = {"mnist5k": {"cache": False}}
+FROM_OTHERS = {"packed"}
+"""Data sets made of what another one holds."""
 
 
 def test_every_registered_data_set_is_in_a_table_or_needs_nothing() -> None:
     names = set(DATASETS.names())
-    assert names >= {*FROM_FILES, *WITHOUT_FILES}
+    assert names >= {*FROM_FILES, *WITHOUT_FILES, *FROM_OTHERS}
 
 
-@pytest.mark.parametrize("name", sorted(FROM_FILES))
+@pytest.mark.parametrize("name", sorted({*FROM_FILES, *FROM_OTHERS}))
 def test_missing_files_are_named_with_the_cure(name: str, tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"CHIPLOOP_DATA") as caught:
         DATASETS.get(name)(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS.names()) - set(FROM_FILES)))
+@pytest.mark.parametrize("name", sorted(set(DATASETS.names()) - set(FROM_FILES) - FROM_OTHERS))
 def test_data_sets_that_need_no_files(name: str, tmp_path: Path) -> None:
     _check(DATASETS.get(name)(tmp_path, split="train", **WITHOUT_FILES.get(name, {})))
     with pytest.raises(DataError, match="no split"):
@@ -47,6 +50,16 @@ def test_data_sets_that_need_no_files(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(FROM_FILES))
 def test_data_sets_from_files(name: str, data_root: Path) -> None:
     _check(DATASETS.get(name)(data_root, **FROM_FILES[name]))
+
+
+def test_packed_data_sets(tmp_path: Path) -> None:
+    data = DATASETS.get("shapes")(split="test", n=120)
+    pack_dataset(data, tmp_path / "some.packed", source="shapes", split="test")
+    packed = DATASETS.get("packed")(tmp_path, split="test")
+    _check(packed)
+    assert list(samples(packed)) == list(samples(data))
+    with pytest.raises(DataError, match="no split"):
+        DATASETS.get("packed")(tmp_path, split="nonsense")
 
 
 def _check(data: Dataset | ImageDataset) -> None:

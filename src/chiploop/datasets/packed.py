@@ -1,136 +1,162 @@
-"""Many recordings in one file: the cache of simulated data.
-
-The layout is safetensors (a length, a JSON header, raw arrays), so that other programs can read it, but the events are
-mapped into memory rather than loaded: an epoch reads at the speed of the page cache, whatever the number of recordings.
-An event is one word: time << address_bits | address, where address = (channel * height + y) * width + x.
-"""
+"""Recordings of any data set packed into files (chiploop pack), which are mapped into memory and not loaded."""
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from chiploop import atomic
-from chiploop.errors import DataError
-from chiploop.events.types import Events, SensorShape
+from chiploop.datasets.base import DATASETS, Sample, require_labels
+from chiploop.datasets.locate import DATA_VARIABLE, resolve_root
+from chiploop.datasets.packed_file import Keys, Packed, read_packed
+from chiploop.errors import DataError, MissingDataError
+from chiploop.events.types import SensorShape
 
-SCHEMA = "1"
-HEADER_BYTES = 1024
-"""Room for the header, padded with spaces, so that the events can be written before their number is known."""
-CHECK_BYTES = 1 << 24
-WORD_BITS = 64
+SUFFIX = ".packed"
+FOLDER = "packed"
+
+
+class ChosenKeys(Sequence[int | str]):
+    """Keys of the chosen recordings of several files, one after the other."""
+
+    def __init__(self, parts: Sequence[Keys], chosen: NDArray[np.int64]) -> None:
+        self._parts, self._chosen = parts, chosen
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, index: int) -> int | str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int | str]: ...
+    def __getitem__(self, index: int | slice) -> int | str | Sequence[int | str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        part, place = _locate(self._ends, int(self._chosen[index]))
+        return self._parts[part][place]
 
 
 @dataclass(frozen=True, eq=False)
-class Packed:
-    """Recordings of one shape and one length: `words` uint64[n_events], `offsets` int64[n + 1]."""
+class PackedDataset:
+    """The recordings numbered `chosen` int64[n] of files of one data set and one split, counted through all files."""
 
-    words: NDArray[np.uint64]
-    offsets: NDArray[np.int64]
-    shape: SensorShape
-    duration_us: int
+    parts: tuple[Packed, ...]
+    chosen: NDArray[np.int64]
+    labels: NDArray[np.int64] = field(init=False)
+    is_mapped: ClassVar[bool] = True
+    """Recordings are as fast to read as to keep, so that nobody need keep them."""
+
+    def __post_init__(self) -> None:
+        labels = np.concatenate([part.labels for part in self.parts])[self.chosen]
+        require_labels(labels, self.n_classes, self.name)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "_ends", np.cumsum([len(part) for part in self.parts]))
+
+    @property
+    def name(self) -> str:
+        """Name of the data set that was packed."""
+        return self.parts[0].info.name
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return self.parts[0].info.n_classes
+
+    @property
+    def shape(self) -> SensorShape:
+        """Of every recording."""
+        return self.parts[0].info.shape
+
+    @property
+    def duration_us(self) -> int:
+        """Of every recording, or less where the recording itself is longer."""
+        return self.parts[0].info.duration_us
+
+    @property
+    def keys(self) -> Sequence[int | str]:
+        """Identities of the recordings, as the packed data set gave them."""
+        return ChosenKeys([part.keys for part in self.parts], self.chosen)
+
+    @property
+    def content(self) -> tuple[int, ...]:
+        """Checksums of the files, which two sets of recordings with equal keys tell apart."""
+        return tuple(part.crc32 for part in self.parts)
 
     def __len__(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.chosen)
 
-    def events(self, index: int) -> Events:
+    def sample(self, index: int) -> Sample:
         """Unpack one recording."""
-        words = self.words[self.offsets[index] : self.offsets[index + 1]]
-        bits = address_bits(self.shape)
-        address = (words & np.uint64((1 << bits) - 1)).astype(np.int64)
-        channel, y, x = self._columns
-        t_us = (words >> np.uint64(bits)).astype(np.int64)
-        return Events(t_us, channel[address], y[address], x[address], self.shape, 0, self.duration_us)
-
-    @cached_property
-    def _columns(self) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.uint16]]:
-        """Channel, y and x of every address: a look-up is faster than two divisions."""
-        channel, y, x = (axis.reshape(-1).astype(np.uint16) for axis in np.indices(self.shape))
-        return channel, y, x
+        part, place = _locate(vars(self)["_ends"], int(self.chosen[index]))
+        packed = self.parts[part]
+        return Sample(packed.events(place), int(packed.labels[place]), packed.keys[place])
 
 
-def address_bits(shape: SensorShape) -> int:
-    """Return how many bits an address of the sensor takes."""
-    return int(shape.channels * shape.height * shape.width - 1).bit_length()
+@DATASETS.register("packed")
+def open_packed(
+    root: Path | str | None = None,
+    *,
+    split: str = "train",
+    n: int | None = None,
+    exclude: Collection[int | str] = (),
+) -> PackedDataset:
+    """Open the packed files of a split: `root` itself, or all in root/packed (or, without such a folder, in root).
 
-
-def write_packed(path: Path, recordings: Iterable[Events], shape: SensorShape, duration_us: int) -> None:
-    """Write recordings as they come, atomically; nothing but one recording is held in memory.
-
-    Raises DataError when a recording has another shape, or lies outside [0, duration_us).
+    All recordings, or the first `n`, less those whose keys are excluded. Raises MissingDataError when there is no file,
+    DataError when files of the split are not of one data set, or when there are fewer than `n` recordings.
     """
-    if duration_us.bit_length() + address_bits(shape) > WORD_BITS:
-        raise DataError(f"{duration_us} us of a {tuple(shape)} sensor do not fit words of {WORD_BITS} bits")
-    ends, checksum = [0], 0
-    with atomic.replacing(path) as out:
-        out.write(b" " * HEADER_BYTES)
-        for events in recordings:
-            words = _pack(events, shape, duration_us).tobytes()
-            checksum = zlib.crc32(words, checksum)
-            out.write(words)
-            ends.append(ends[-1] + len(events))
-        offsets = np.array(ends, "<i8").tobytes()
-        out.write(offsets)
-        out.seek(0)
-        out.write(_header(ends, zlib.crc32(offsets, checksum), shape, duration_us))
+    where = resolve_root(root)
+    files = [read_packed(path) for path in _files(where)]
+    splits = sorted({file.info.split for file in files})
+    parts = tuple(file for file in files if file.info.split == split)
+    if not parts:
+        raise DataError(f"{where}: packed files have no split {split!r}; they have: {', '.join(splits)}")
+    for file in files:
+        # Keys of different data sets may be equal and mean different recordings: a test recording could be trained on.
+        if file.info.source != parts[0].info.source or file.info.shape != parts[0].info.shape:
+            raise DataError(
+                f"{file.path} holds {file.info.source} {tuple(file.info.shape)}, {parts[0].path} holds "
+                f"{parts[0].info.source} {tuple(parts[0].info.shape)}; keep each data set in a folder of its own"
+            )
+    first = parts[0].info
+    for part in parts:
+        if (part.info.n_classes, part.info.duration_us) != (first.n_classes, first.duration_us):
+            raise DataError(
+                f"{part.path} has {part.info.n_classes} classes and {part.info.duration_us} us, {parts[0].path} "
+                f"{first.n_classes} and {first.duration_us}; files of one split must agree"
+            )
+    return PackedDataset(parts, _choose(parts, n, exclude, where))
 
 
-def read_packed(path: Path) -> Packed:
-    """Map a file; raises DataError when it is truncated, of another schema, or fails its checksum."""
-    try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(size, HEADER_BYTES)))
-        meta = header["__metadata__"]
-        if meta["schema"] != SCHEMA:
-            raise DataError(f"{path}: schema {meta['schema']}, expected {SCHEMA}; delete the file to rebuild it")
-        shape = SensorShape(*json.loads(meta["shape"]))
-        n_events, n_offsets = header["words"]["shape"][0], header["offsets"]["shape"][0]
-        if path.stat().st_size != HEADER_BYTES + 8 * (n_events + n_offsets):
-            raise ValueError(f"{path.stat().st_size} bytes, expected {HEADER_BYTES + 8 * (n_events + n_offsets)}")
-        body = np.asarray(np.memmap(path, "<u8", "r", offset=HEADER_BYTES))
-        if _checksum(body) != int(meta["crc32"]):
-            raise ValueError("the checksum differs")
-        return Packed(body[:n_events], np.array(body[n_events:].view("<i8")), shape, int(meta["duration_us"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); delete it to rebuild it") from error
+def _choose(parts: Sequence[Packed], n: int | None, exclude: Collection[int | str], where: Path) -> NDArray[np.int64]:
+    total = sum(len(part) for part in parts)
+    chosen = np.arange(total)
+    if exclude:
+        barred = frozenset(exclude)
+        kept = (key not in barred for part in parts for key in part.keys)
+        chosen = np.flatnonzero(np.fromiter(kept, np.bool_, total))
+    if not len(chosen) or (n is not None and len(chosen) < n):
+        raise DataError(f"{where}: {n or 'some'} recordings are asked for, there are {len(chosen)} after exclusion")
+    return chosen[:n]
 
 
-def _pack(events: Events, shape: SensorShape, duration_us: int) -> NDArray[np.uint64]:
-    if events.shape != shape or events.start_us < 0 or (len(events) and int(events.t_us[-1]) >= duration_us):
-        raise DataError(
-            f"cannot pack a recording of {tuple(events.shape)}, {events.start_us}..{events.stop_us} us, among those of "
-            f"{tuple(shape)}, 0..{duration_us} us"
+def _files(where: Path) -> list[Path]:
+    folder = where / FOLDER if (where / FOLDER).is_dir() else where
+    files = [where] if where.is_file() else sorted(folder.glob(f"*{SUFFIX}"))
+    if not files:
+        raise MissingDataError(
+            f"packed: no file {folder}/*{SUFFIX}. Make one with 'chiploop pack DATASET --out FILE{SUFFIX}', or name "
+            f"another file or folder with --data or {DATA_VARIABLE}."
         )
-    address = (events.channel.astype(np.int64) * shape.height + events.y) * shape.width + events.x
-    return ((events.t_us << address_bits(shape)) | address).astype("<u8")
+    return files
 
 
-def _header(ends: list[int], checksum: int, shape: SensorShape, duration_us: int) -> bytes:
-    split, end = 8 * ends[-1], 8 * (ends[-1] + len(ends))
-    header = {
-        "__metadata__": {
-            "schema": SCHEMA,
-            "shape": json.dumps(list(shape)),
-            "duration_us": str(duration_us),
-            "crc32": str(checksum),
-        },
-        "words": {"dtype": "U64", "shape": [ends[-1]], "data_offsets": [0, split]},
-        "offsets": {"dtype": "I64", "shape": [len(ends)], "data_offsets": [split, end]},
-    }
-    text = json.dumps(header).encode().ljust(HEADER_BYTES - 8)
-    return (HEADER_BYTES - 8).to_bytes(8, "little") + text
-
-
-def _checksum(body: NDArray[np.uint64]) -> int:
-    raw, total = body.view(np.uint8), 0
-    for start in range(0, len(raw), CHECK_BYTES):
-        total = zlib.crc32(raw[start : start + CHECK_BYTES].data, total)
-    return total
+def _locate(ends: NDArray[np.int64], index: int) -> tuple[int, int]:
+    """Return the file, and the place in it, of a recording counted through all files."""
+    part = int(np.searchsorted(ends, index, side="right"))
+    return part, index - (int(ends[part - 1]) if part else 0)

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from chiploop.datasets.base import Sample
 from chiploop.datasets.locate import cache_directory
-from chiploop.datasets.packed import Packed, read_packed, write_packed
+from chiploop.datasets.pack import write_packed
+from chiploop.datasets.packed_file import Packed, PackedInfo, read_packed
 from chiploop.digest import digest
 from chiploop.encode.saccade import BATCH, SaccadeCamera
-from chiploop.events.types import Events, SensorShape
+from chiploop.events.types import SensorShape
 from chiploop.rng import stream
 
 BLOCK = 1_000
 """Images in one file of the cache."""
-VERSION = 1
+VERSION = 2
 """Of the cache; a change of the simulation that no parameter shows must raise it."""
 
 Progress = Callable[[int, int], None]
@@ -42,6 +43,11 @@ class SimulatedDataset:
     seed: int = 0
     cache: bool = True
     progress: Progress | None = None
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether recordings are as fast to read as to keep, so that nobody need keep them."""
+        return self.cache
 
     @property
     def shape(self) -> SensorShape:
@@ -74,19 +80,31 @@ class SimulatedDataset:
     def _block(self, block: int) -> Path:
         """Return the file of a block; two processes that build it at once write the same bytes, each atomically."""
         numbers = range(block * BLOCK + 1, min((block + 1) * BLOCK, len(self.images)) + 1)
-        path = self._folder() / f"{numbers[0]:05d}-{numbers[-1]:05d}.safetensors"
+        path = self._folder() / f"{numbers[0]:05d}-{numbers[-1]:05d}.packed"
         if not path.is_file():
-            write_packed(path, self._simulate(numbers), self.shape, self.duration_us)
+            write_packed(path, self._simulate(numbers), self._info())
         return path
 
     def _folder(self) -> Path:
         return _cache_folder(self.name, self.camera, self.seed, _fingerprint(self))
 
-    def _simulate(self, numbers: range) -> Iterator[Events]:
+    def _info(self) -> PackedInfo:
+        """What a block says of itself; it holds images whose labels are not known here, so all are called 0."""
+        return PackedInfo(
+            name=self.name,
+            source="simulated",
+            split="",
+            n_classes=1,
+            shape=self.shape,
+            duration_us=self.duration_us,
+        )
+
+    def _simulate(self, numbers: range) -> Iterator[Sample]:
         for start in range(0, len(numbers), BATCH):
             some = numbers[start : start + BATCH]
             rngs = [stream(self.seed, "saccade", key) for key in some]
-            yield from self.camera.record_batch(self.images[some[0] - 1 : some[-1]], rngs)
+            recordings = self.camera.record_batch(self.images[some[0] - 1 : some[-1]], rngs)
+            yield from (Sample(events, 0, key) for events, key in zip(recordings, some, strict=True))
             if self.progress is not None:
                 self.progress(some[-1], len(self.images))
 

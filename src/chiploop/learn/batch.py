@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,10 +15,8 @@ from chiploop.datasets.base import Dataset
 from chiploop.datasets.split import split_indices
 from chiploop.encode.raster import rasterize_batch, window_edges
 from chiploop.events.types import Events
+from chiploop.learn.cache import EventCache
 from chiploop.rng import stream
-
-MAX_CACHED = 20_000
-"""Recordings that a part keeps decoded, about a gigabyte of N-MNIST's; the rest is decoded each time."""
 
 Transform = Callable[[Events, np.random.Generator], Events]
 
@@ -45,12 +44,16 @@ class Samples:
     dataset: Dataset
     indices: NDArray[np.int64]
     n_windows: int
-    cache: dict[int, Events]
+    cache: EventCache
 
     @classmethod
     def of(cls, dataset: Dataset, indices: NDArray[np.int64], n_windows: int) -> Samples:
-        """Return the samples at `indices`; each is decoded when it is first asked for."""
-        return cls(dataset, np.asarray(indices, np.int64), n_windows, {})
+        """Return the samples at `indices`; each is decoded when it is first asked for.
+
+        Those of a data set that is mapped into memory are as fast to read as to keep, and are not kept.
+        """
+        cache = EventCache(0) if getattr(dataset, "is_mapped", False) else EventCache()
+        return cls(dataset, np.asarray(indices, np.int64), n_windows, cache)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -64,10 +67,11 @@ class Samples:
 
     def places_of(self, some: Samples) -> list[int]:
         """Return where samples taken from these stand among them."""
-        place = {int(index): position for position, index in enumerate(self.indices)}
-        return [place[int(index)] for index in some.indices]
+        order = np.argsort(self.indices)
+        places: list[int] = order[np.searchsorted(self.indices, some.indices, sorter=order)].tolist()
+        return places
 
-    @property
+    @cached_property
     def edges_us(self) -> NDArray[np.int64]:
         """Edges of the windows."""
         return window_edges(0, self.dataset.duration_us, self.n_windows)
@@ -79,22 +83,20 @@ class Samples:
 
     def events(self, position: int) -> Events:
         """Return one sample's events, cut at the last window's end."""
-        index = int(self.indices[position])
-        if index in self.cache:
-            return self.cache[index]
-        events = _cut(self.dataset.sample(index).events, int(self.edges_us[-1]))
-        if len(self.cache) < MAX_CACHED:
-            self.cache[index] = events
-        return events
+        return self.cache.get(int(self.indices[position]), self._decode)
+
+    def _decode(self, index: int) -> Events:
+        return _cut(self.dataset.sample(index).events, int(self.edges_us[-1]))
 
     def batch(self, positions: Sequence[int], transform: Callable[[int, Events], Events] | None = None) -> Batch:
         """Return the samples at these positions as one batch."""
         events = [self.events(p) for p in positions]
         if transform is not None:
             events = [transform(p, e) for p, e in zip(positions, events, strict=True)]
-        counts = rasterize_batch(events, self.edges_us, dtype=np.uint16).counts  # a hot pixel passes 255
-        labels = torch.from_numpy(self.labels[list(positions)])
-        return Batch(tuple(events), torch.from_numpy(counts.astype(np.float32)), labels, tuple(self.edges_us.tolist()))
+        threads = torch.get_num_threads()
+        counts = rasterize_batch(events, self.edges_us, dtype=np.float32, threads=threads).counts
+        labels = torch.from_numpy(np.asarray(self.dataset.labels)[self.indices[list(positions)]])
+        return Batch(tuple(events), torch.from_numpy(counts), labels, tuple(self.edges_us.tolist()))
 
     def ordered(self, batch_size: int) -> Iterator[Batch]:
         """Yield all samples in order."""
@@ -126,4 +128,6 @@ def _cut(events: Events, stop_us: int) -> Events:
         return events
     n = int(np.searchsorted(events.t_us, stop_us))
     columns = (events.t_us[:n], events.channel[:n], events.y[:n], events.x[:n])
-    return Events.from_columns(*columns, events.shape, start_us=0, stop_us=stop_us)
+    if events.start_us < 0:
+        return Events.from_columns(*columns, events.shape, start_us=0, stop_us=stop_us)
+    return Events.from_checked(*columns, events.shape, 0, stop_us)

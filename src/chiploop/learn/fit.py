@@ -18,6 +18,7 @@ from chiploop.learn.batch import Batch, Samples
 from chiploop.learn.checkpoint import Checkpoint, Epoch, adam_moments, read_checkpoint, restore_adam
 from chiploop.learn.failure import DEVICE_FAILURES, FailureLog
 from chiploop.learn.method import Method, StepResult
+from chiploop.learn.prefetch import Prefetch
 from chiploop.network.network import Network
 
 Score = Callable[[Network], float]
@@ -163,7 +164,7 @@ def _epoch(
     method.begin_epoch(network)
     loss_sum, right, chip_seconds, synops, seen, skipped = 0.0, 0, 0.0, 0, 0, 0
     batches = train.shuffled(options.batch_size, seed=seed, epoch=number, transform=options.augment)
-    for i, batch in enumerate(batches):
+    for i, batch in enumerate(Prefetch(batches)):
         step = number * n_batches + i
         for group in optimizer.param_groups:
             group["lr"] = options.lr * schedule(step / planned, options.warmup, options.final_lr)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chiploop.chip.device import Device
 from chiploop.learn.batch import Samples
+from chiploop.learn.prefetch import Prefetch
 from chiploop.network.network import Network
 from chiploop.network.run import run_frame, run_windows
 
@@ -51,7 +52,7 @@ def software_answers(
 ) -> Answers:
     """Run the network in torch, as the analogue or the clock-driven spiking model."""
     counts, potentials, rates = [], [], {layer.name: 0.0 for layer in network.spec.spiking}
-    for batch in samples.ordered(batch_size):
+    for batch in Prefetch(samples.ordered(batch_size)):
         if model == "windows":
             run = run_windows(network, batch.x, edges_us=batch.edges_us)
         else:
@@ -69,7 +70,7 @@ def software_answers(
 def device_answers(device: Device, samples: Samples, *, batch_size: int = 64, progress: Progress = _ignore) -> Answers:
     """Run the samples' events on a loaded device, each from reset state."""
     counts, potentials, tables = [], [], []
-    for batch in samples.ordered(batch_size):
+    for batch in Prefetch(samples.ordered(batch_size)):
         trace = device.run_batch(batch.events)
         counts.append(trace.output_counts.astype(np.float64))
         potentials.append(trace.output_potentials.astype(np.float64))

@@ -277,9 +277,10 @@ def _identity(recipe: Recipe, name: str, network: Network, seed: int, train: Sam
 
 
 def _data_identity(samples: Samples) -> list[str | int]:
-    """Name a part by its recordings; a simulated one by its camera, too."""
+    """Name a part by its recordings; a simulated one by its camera, too, a packed one by its files' checksums."""
     dataset = samples.dataset
     keys = digest([str(dataset.keys[i]) for i in samples.indices])
     raw = getattr(dataset, "recordings", dataset)
-    how = [digest(part) for part in (getattr(raw, "camera", None), getattr(dataset, "dvs", None)) if part is not None]
+    made = (getattr(raw, "camera", None), getattr(raw, "content", None), getattr(dataset, "dvs", None))
+    how = [digest(part) for part in made if part is not None]
     return [dataset.name, keys, math.prod(dataset.shape), dataset.duration_us, "".join(how)]
