@@ -116,5 +116,7 @@ def test_memory_stays_flat_while_a_file_is_built_and_read(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     size, build, epochs = map(int, done.stdout.split())
     assert size > 60 << 20
-    assert build < 6 << 20  # the index and a block of words
-    assert epochs < 6 << 20  # two batches of 3 MB may be made at one moment and not at another
+    # A block of words and the index while building; while reading, how many batches of 3 MB are held at one moment (in
+    # use, made, being made, freed and not given back). Keeping what was read would take 224 MB, or 64 as it is packed.
+    assert build < 6 << 20
+    assert epochs < 20 << 20
