@@ -184,6 +184,9 @@ RunResult ChipState::run(const Circuit& circuit, const Columns& stream, std::spa
   for (std::size_t window = 0; window < windows; ++window) {
     const std::int64_t until = edges.empty() ? stream.stop_us : std::min(edges[window + 1], stream.stop_us);
     const std::size_t stop = edges.empty() ? stream.t_us.size() : first_at(stream.t_us, at, edges[window + 1]);
+    for (std::size_t c = 0; c < cores.size(); ++c) {  // the caller's maps are as they were: no pass over them before
+      if (taps_[c].counts != nullptr) std::fill_n(taps_[c].counts, cores[c].config.neurons.size(), std::uint16_t{0});
+    }
     advance(circuit, stream, at, stop, until, watches);
     at = stop;
     for (std::size_t c = 0; c < cores.size(); ++c) {

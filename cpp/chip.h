@@ -31,7 +31,7 @@ struct Columns {
   std::int64_t start_us = 0, stop_us = 0;
 };
 
-// Where a layer is observed; null where nobody asked. Maps are [y][x][F]; `stride` leads from one window to the next.
+// Where a layer is observed; null where nobody asked. Maps may hold anything before, totals must be zero. Maps are [y][x][F]; `stride` leads from one window to the next.
 struct Watch {
   std::uint16_t* counts = nullptr;
   std::int16_t* potentials = nullptr;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace chiploop {
 
@@ -20,20 +21,36 @@ struct ScanNeuron {
   float shape;  // sharpness or width of the slope
 };
 
-// Arrays of [steps][size], time slowest; null where absent.
+// Maps whose spikes are summed over squares before they go on: [frame][y][x][channel], the last rows and columns left
+// out where `size` does not divide them. Size 1: no map, nothing is summed.
+struct ScanPool {
+  std::size_t size = 1;
+  std::size_t height = 1, width = 1, channels = 1;
+
+  std::size_t map() const { return height * width * channels; }
+  std::size_t out_row() const { return width / size * channels; }
+  std::size_t out_map() const { return height / size * out_row(); }
+};
+
+// Arrays of [steps][size], time slowest; null where absent. `before` may be the memory of `current`.
 struct ScanForward {
   const float* current;
   const float* v_seen;  // observed potentials, which replace the modelled ones
   float* before;        // potential before floor and reset, all that the gradient needs
-  float* spikes;
-  float* after;  // potential after the reset, or the observed one
+  float* spikes;        // what goes on: spikes, or observed counts; [steps][size / map * out_map] where there is a pool
+  float* after;         // potential after the reset, or the observed one
+  const std::int16_t* v_levels = nullptr;        // observed potentials in units of
+  float v_unit = 1.0f;                           // this
+  const std::uint16_t* counts_seen = nullptr;    // observed counts, which go on in place of the modelled spikes
+  ScanPool pool = {};
 };
 
 struct ScanBackward {
   const float* before;
-  const float* grad_spikes;
+  const float* grad_spikes;  // of what went on; null: zero
   const float* grad_v;
   float* grad_current;
+  ScanPool pool = {};
 };
 
 void scan_forward(const ScanNeuron& neuron, const ScanForward& arrays, std::size_t steps, std::size_t size, int threads);

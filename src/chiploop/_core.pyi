@@ -98,6 +98,9 @@ class ScanNeuron:
         shape: float,
     ) -> None: ...
 
+ScanPool = tuple[int, int, int, int]
+"""Size of the squares, height, width and channels of the map."""
+
 def scan_forward(
     neuron: ScanNeuron,
     *,
@@ -105,19 +108,24 @@ def scan_forward(
     v_seen: Any | None,
     before: Any,
     spikes: Any | None,
-    after: Any,
+    after: Any | None,
+    v_levels: Any | None,
+    v_unit: float,
+    counts_seen: Any | None,
+    pool: ScanPool | None,
     steps: int,
     threads: int,
 ) -> None:
-    """Run a neuron layer over time; arrays are flat float32, time slowest."""
+    """Run a neuron layer over time; arrays are flat, time slowest; levels int16, counts uint16, all else float32."""
 
 def scan_backward(
     neuron: ScanNeuron,
     *,
     before: Any,
-    grad_spikes: Any,
+    grad_spikes: Any | None,
     grad_v: Any | None,
     grad_current: Any,
+    pool: ScanPool | None,
     steps: int,
     threads: int,
 ) -> None:

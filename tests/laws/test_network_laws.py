@@ -194,3 +194,22 @@ def test_a_map_of_classes_is_flattened_for_the_loss() -> None:
     assert run.outputs.shape == (4, 6, 3)
     run.totals.sum().backward()
     assert gradients(network)["conv1"].shape == (3, 2, 8, 8)
+
+
+@pytest.mark.parametrize("notation", ["8c3p1-P2-6c3p1-P2-3", "8c3p1-P2-(8c3p1-8c3p1)-P2-3", "4c3p1-6c3-P2-[4c3p1]-3"])
+def test_keeping_less_changes_no_bit(notation: str) -> None:
+    """Sums sent at once, currents used up, potentials never written: the same outputs, the same gradients."""
+    batch = shapes_batch()
+    found = []
+    for keep in ("all", "counts", "output"):
+        network = small_network(4, notation=notation)
+        run = run_windows(network, batch.x, edges_us=batch.edges_us, keep=keep)  # type: ignore[arg-type]
+        run.totals.square().sum().backward()
+        found.append((run.totals.detach(), {name: p.grad for name, p in network.trained.items()}))
+        assert set(run.counts) == ({run.output} if keep == "output" else {n.name for n in network.spec.spiking})
+        assert bool(run.v) == (keep == "all")
+    for totals, grads in found[1:]:
+        assert torch.equal(totals, found[0][0])
+        for name, gradient in grads.items():
+            assert gradient is not None
+            assert torch.equal(gradient, found[0][1][name]), name

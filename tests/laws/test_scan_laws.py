@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chiploop.network.scan import scan, scan_plain
+from chiploop.network.scan import scan, scan_plain, scan_sent
 from chiploop.network.surrogate import SURROGATES, Exponential, Surrogate
 from chiploop.rng import stream
 from chiploop.spec.graph import NeuronSpec
@@ -166,3 +166,46 @@ def test_a_neuron_on_its_floor_still_learns_and_one_below_does_not(v_min: float)
         spikes.sum().backward()
         assert current.grad is not None
         assert current.grad.item() == pytest.approx(expected, rel=1e-6)
+
+
+MAPS = (4, 2, 3, 7, 6)
+"""Steps, batch, channels, height, width: squares of 2 and 3 leave rows and columns over."""
+
+
+def channels_last(x: torch.Tensor) -> torch.Tensor:
+    return x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
+
+
+@given(neurons, seeds, st.sampled_from([1, 2, 3]), st.sampled_from(["", "counts", "v", "counts v"]), st.booleans())
+@settings(max_examples=80)
+def test_what_is_sent_is_the_scan_summed_over_squares(
+    spec: NeuronSpec, seed: int, pool: int, seen: str, whole: bool
+) -> None:
+    """Values and gradients, with observations as floats and as a chip's whole numbers, in any memory layout."""
+    rng, unit = stream(seed, "maps"), 0.125
+    current = torch.from_numpy(rng.integers(-16, 40, MAPS) / 16).float()
+    levels = torch.from_numpy(rng.integers(-20, 20, MAPS).astype(np.int16))
+    counts = torch.from_numpy(rng.integers(0, 4, MAPS).astype(np.uint16))
+    floats = {"counts": counts.float(), "v": levels.float() * unit}
+    given_as = {"counts": channels_last(counts), "v": channels_last(levels)} if whole else floats
+    leaf, other = current.clone().requires_grad_(), current.clone().requires_grad_()
+    names = seen.split()
+    spikes, _ = scan(spec, Exponential(), leaf, dt_us=DT_US, **{name: floats[name] for name in names})
+    squares = torch.nn.functional.avg_pool2d(spikes.flatten(0, 1), pool, divisor_override=1).unflatten(0, MAPS[:2])
+    laid_out = (other * 1.0).flatten(0, 1)
+    laid_out = laid_out.contiguous(memory_format=torch.channels_last) if seed % 2 else laid_out
+    sent = scan_sent(
+        spec,
+        Exponential(),
+        laid_out.unflatten(0, MAPS[:2]),
+        dt_us=DT_US,
+        v_unit=unit,
+        pool=pool,
+        **{name: given_as[name] for name in names},
+    )
+    assert torch.equal(sent, squares)
+    weight = torch.from_numpy(rng.normal(size=tuple(sent.shape))).float()
+    (sent * weight).sum().backward()
+    (squares * weight).sum().backward()
+    assert leaf.grad is not None
+    assert torch.equal(other.grad, leaf.grad)

@@ -180,7 +180,8 @@ class _Observations:
 
     def _maps(self, layer: str, dtype: type[np.generic]) -> NDArray[Any]:
         # Features last in memory, as the core writes them; torch takes such strides as its channels-last format.
-        maps = np.zeros((*self._windows, *_map_shape(self._program.layer(layer))), dtype)
+        # Empty: the core writes every value of them.
+        maps = np.empty((*self._windows, *_map_shape(self._program.layer(layer))), dtype)
         return maps.transpose(0, 1, 4, 2, 3)
 
     def to_core(self, module: ModuleType) -> _core.Sinks:

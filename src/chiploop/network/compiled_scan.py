@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,9 @@ from chiploop.spec.graph import NeuronSpec
 
 if TYPE_CHECKING:
     from chiploop._core import ScanNeuron
+
+MAP_AXES = 5
+"""Axes of maps over time: T, B, C, H, W."""
 
 
 def compiled_neuron(spec: NeuronSpec, surrogate: Surrogate, *, keep: float, gain: float) -> ScanNeuron | None:
@@ -56,59 +60,117 @@ def can_compile(current: Tensor) -> bool:
     return current.shape[0] == 1 or current.stride(0) == current[0].numel()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledScan:
+    """What one scan is to do.
+
+    `v_unit`: of observed potentials that are whole numbers. `pool`: side of the squares whose spikes are summed before
+    they go on. `potentials`: whether they are wanted. `overwrite`: whether the currents may be used up, which saves an
+    array of their size.
+    """
+
+    neuron: ScanNeuron
+    v_unit: float = 1.0
+    pool: int = 1
+    potentials: bool = True
+    overwrite: bool = False
+
+    def squares(self, current: Tensor) -> tuple[int, int, int, int] | None:
+        """Return the core's form of the pool on [T, B, C, H, W] currents."""
+        return None if self.pool == 1 else (self.pool, *current.shape[3:5], current.shape[2])
+
+    def empty_sent(self, current: Tensor) -> Tensor:
+        """Return room for what goes on, laid out as the currents are."""
+        if self.pool == 1:
+            return torch.empty_like(current)
+        steps, batch, channels, height, width = current.shape
+        shape = (steps * batch, channels, height // self.pool, width // self.pool)
+        frames = torch.empty(shape, dtype=current.dtype, memory_format=torch.channels_last)
+        sent: Tensor = frames.unflatten(0, (steps, batch))  # type: ignore[no-untyped-call]
+        return sent
+
+
+def can_pool(current: Tensor) -> bool:
+    """Whether the core sums squares of these currents: maps with their channels last in memory."""
+    return current.dim() == MAP_AXES and current.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
 def scan_compiled(
-    neuron: ScanNeuron, current: Tensor, counts: Tensor | None, v: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Run the compiled scan over [T, ...] currents; arguments and results as in `scan`."""
-    spikes, potentials = _CompiledScan.apply(current, counts, v, neuron)  # type: ignore[no-untyped-call]
-    return spikes, potentials
+    call: CompiledScan, current: Tensor, counts: Tensor | None, v: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Run the compiled scan over [T, ...] currents; return what goes on, and potentials where they are wanted.
+
+    Observed counts are float32 or uint16, potentials float32, or int16 in units of `v_unit`.
+    """
+    given = _observed(current, counts, torch.uint16), _observed(current, v, torch.int16)
+    sent, potentials = _CompiledScan.apply(current, *given, call)  # type: ignore[no-untyped-call]
+    return sent, potentials
 
 
 class _CompiledScan(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, current: Tensor, counts: Tensor | None, v: Tensor | None, neuron: ScanNeuron
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, current: Tensor, counts: Tensor | None, v: Tensor | None, call: CompiledScan
+    ) -> tuple[Tensor, Tensor | None]:
         from chiploop._core import scan_forward
 
         ctx.set_materialize_grads(False)
         current = current.detach()
-        before, after = torch.empty_like(current), torch.empty_like(current)
-        spikes = torch.empty_like(current) if counts is None else None
+        before = current if call.overwrite else torch.empty_like(current)
+        after = torch.empty_like(current) if call.potentials else None
+        whole = v is not None and v.dtype == torch.int16
+        # The core takes counts as whole numbers; others go on as they are.
+        as_given = counts is not None and counts.dtype != torch.uint16
+        sent = counts.to(current.dtype).clone() if counts is not None and as_given else call.empty_sent(current)
         scan_forward(
-            neuron,
-            current=_flat(current),
-            v_seen=None if v is None else _flat(_laid_out_as(current, v)),
-            before=_flat(before),
-            spikes=None if spikes is None else _flat(spikes),
-            after=_flat(after),
+            call.neuron,
+            current=flat(current),
+            v_seen=None if v is None or whole else flat(v),
+            before=flat(before),
+            spikes=None if as_given else flat(sent),
+            after=None if after is None else flat(after),
+            v_levels=flat(v) if v is not None and whole else None,
+            v_unit=call.v_unit,
+            counts_seen=None if counts is None or as_given else flat(counts),
+            pool=None if as_given else call.squares(current),
             steps=len(current),
             threads=torch.get_num_threads(),
         )
         ctx.save_for_backward(before)
-        ctx.neuron = neuron
-        if spikes is not None:
-            return spikes, after
-        assert counts is not None
-        return counts.to(current.dtype).clone(), after
+        ctx.call = call
+        return sent, after
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor, None, None, None]:
         from chiploop._core import scan_backward
 
         (before,) = ctx.saved_tensors
-        grad_spikes, grad_v = gradients
+        grad_sent, grad_v = gradients
         grad_current = torch.empty_like(before)
+        call: CompiledScan = ctx.call
+        if grad_sent is not None:
+            grad_sent = _laid_out_as(before if call.pool == 1 else call.empty_sent(before), grad_sent)
         scan_backward(
-            ctx.neuron,
-            before=_flat(before),
-            grad_spikes=_flat(torch.zeros_like(before) if grad_spikes is None else _laid_out_as(before, grad_spikes)),
-            grad_v=None if grad_v is None else _flat(_laid_out_as(before, grad_v)),
-            grad_current=_flat(grad_current),
+            call.neuron,
+            before=flat(before),
+            grad_spikes=None if grad_sent is None else flat(grad_sent),
+            grad_v=None if grad_v is None else flat(_laid_out_as(before, grad_v)),
+            grad_current=flat(grad_current),
+            pool=call.squares(before),
             steps=len(before),
             threads=torch.get_num_threads(),
         )
         return grad_current, None, None, None
+
+
+def _observed(current: Tensor, seen: Tensor | None, whole: torch.dtype) -> Tensor | None:
+    """Return observed values laid out as the currents are, whole numbers if that is how they came, else floats."""
+    if seen is None:
+        return None
+    dtype = whole if seen.dtype == whole else current.dtype
+    if seen.dtype == dtype and seen.stride() == current.stride():
+        return seen.detach()
+    return torch.empty_like(current, dtype=dtype).copy_(seen.detach())
 
 
 def _laid_out_as(model: Tensor, x: Tensor) -> Tensor:
@@ -119,6 +181,6 @@ def _laid_out_as(model: Tensor, x: Tensor) -> Tensor:
     return torch.empty_like(model).copy_(x)
 
 
-def _flat(x: Tensor) -> Tensor:
+def flat(x: Tensor) -> Tensor:
     """Return the memory of a dense tensor as one axis."""
     return x.as_strided((x.numel(),), (1,))

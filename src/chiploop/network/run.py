@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,29 +15,56 @@ from torch import Tensor
 from chiploop.errors import SpecError
 from chiploop.network.inject import inject
 from chiploop.network.network import Network
-from chiploop.network.scan import scan
+from chiploop.network.scan import scan, scan_sent, sum_squares
 from chiploop.network.ticks import window_ticks
-from chiploop.spec.graph import INPUT, Edge, LayerSpec
+from chiploop.spec.graph import INPUT, Edge, LayerSpec, NetworkSpec
 from chiploop.spec.ops import Conv, Flatten, Linear, SumPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observations:
-    """What an executor saw, by layer name, in the units of the network: counts and v of shape [T, B, ...].
+    """What an executor saw, by layer name: counts and v of shape [T, B, ...].
 
-    For a run without a clock, T is 1 and the counts are those of the whole sample.
+    Counts are uint16, as a chip gives them, or floats; v is in the units of the network, or int16 in those of
+    `v_units`. For a run without a clock, T is 1 and the counts are those of the whole sample.
     """
 
     counts: Mapping[str, Tensor] = field(default_factory=dict)
     v: Mapping[str, Tensor] = field(default_factory=dict)
+    v_units: Mapping[str, float] = field(default_factory=dict)
+
+    def potentials(self, name: str) -> Tensor | None:
+        """Return a layer's observed potentials in the units of the network."""
+        v = self.v.get(name)
+        return v if v is None or v.is_floating_point() else v.to(torch.float32) * self.v_units.get(name, 1.0)
 
 
 NOTHING = Observations()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited:
+    """Observations of some layers that are still being made: `wait` gives them, again and again the same.
+
+    A run waits when it comes to the first of these layers; what stands before it is computed meanwhile.
+    """
+
+    layers: frozenset[str]
+    wait: Callable[[], Observations]
+
+
+def _seen(observed: Observations | Awaited, name: str) -> Observations:
+    if isinstance(observed, Awaited):
+        return observed.wait() if name in observed.layers else NOTHING
+    return observed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What a run gave: per spiking layer the counts that went on (observed ones where injected) and potentials."""
+    """What a run gave: per spiking layer the counts that went on (observed ones where injected) and potentials.
+
+    Only those of the layers that were to be kept, and always the counts of the output.
+    """
 
     counts: Mapping[str, Tensor]
     v: Mapping[str, Tensor]
@@ -62,14 +91,22 @@ def apply_op(layer: LayerSpec, x: Tensor, weight: Tensor | None) -> Tensor:
             assert weight is not None
             return F.linear(x, weight)
         case SumPool(size=size):
-            # Linear in its input, so that silent windows pass gradients too.
-            return F.avg_pool2d(x, size, divisor_override=1)
+            return sum_squares(x, size)
         case Flatten():
             return x.flatten(1)
 
 
+Keep = Literal["all", "counts", "output"]
+"""What a run is to give: counts and potentials of every layer, counts alone, or the counts of the output alone."""
+
+
 def run_windows(
-    network: Network, x: Tensor, *, edges_us: Sequence[int] | None = None, observed: Observations = NOTHING
+    network: Network,
+    x: Tensor,
+    *,
+    edges_us: Sequence[int] | None = None,
+    observed: Observations | Awaited = NOTHING,
+    keep: Keep = "all",
 ) -> Run:
     """Run the spiking network over windows.
 
@@ -79,34 +116,37 @@ def run_windows(
     edges are `edges_us` (T + 1; by default 0, dt_us, 2 dt_us, ...): each adds the bias b to the potential itself. Every
     layer works on all windows at once (T merged into the batch for the linear part, one scan for the neurons), which a
     network without recurrence allows. Where `observed` has a layer, its spikes or potentials take the observed values
-    and pass their gradients to the modelled ones.
+    and pass their gradients to the modelled ones. With less to `keep`, less memory is taken, and written.
     """
     dt_us = network.spec.dt_us
     if dt_us is None:
         raise SpecError("this network knows no clock: give its spec a dt_us to run it over windows")
     edges = range(0, (len(x) + 1) * dt_us, dt_us) if edges_us is None else edges_us
     _require_edges(network, edges, len(x))
+    output = network.spec.spiking[-1].name
     counts: dict[str, Tensor] = {}
     potentials: dict[str, Tensor] = {}
 
-    def fire(layer: LayerSpec, current: Tensor) -> Tensor:
+    def fire(layer: LayerSpec, current: Tensor, pool: int) -> Tensor:
         steps = current.unflatten(0, x.shape[:2])  # type: ignore[no-untyped-call]
         bias = network.bias(layer)
         if bias is not None:
             steps = steps + _ticked(network, edges, bias, steps)
-        spikes, v = scan(
-            network.neuron(layer),
-            network.surrogate,
-            steps,
-            dt_us=dt_us,
-            counts=observed.counts.get(layer.name),
-            v=observed.v.get(layer.name),
-        )
-        counts[layer.name], potentials[layer.name] = spikes, v
+        name, neuron = layer.name, network.neuron(layer)
+        observations = _seen(observed, name)
+        seen = observations.counts.get(name)
+        if keep == "all":
+            v = observations.potentials(name)
+            spikes, potentials[name] = scan(neuron, network.surrogate, steps, dt_us=dt_us, counts=seen, v=v)
+        else:
+            v, unit = observations.v.get(name), observations.v_units.get(name, 1.0)
+            spikes = scan_sent(neuron, network.surrogate, steps, dt_us=dt_us, counts=seen, v=v, v_unit=unit, pool=pool)
+        if keep != "output" or name == output:
+            counts[name] = spikes
         return spikes.flatten(0, 1)
 
-    _run_layers(network, x.flatten(0, 1), fire)
-    return Run(counts=counts, v=potentials, output=network.spec.spiking[-1].name)
+    _run_layers(network, x.flatten(0, 1), fire, fuse=keep == "output")
+    return Run(counts=counts, v=potentials, output=output)
 
 
 def run_frame(
@@ -115,7 +155,7 @@ def run_frame(
     *,
     edges_us: Sequence[int] | None = None,
     whole_counts: bool = False,
-    observed: Observations = NOTHING,
+    observed: Observations | Awaited = NOTHING,
 ) -> Run:
     """Run the same weights as an analogue network in units of counts.
 
@@ -130,7 +170,8 @@ def run_frame(
     counts: dict[str, Tensor] = {}
     last = network.spec.spiking[-1].name
 
-    def fire(layer: LayerSpec, current: Tensor) -> Tensor:
+    def fire(layer: LayerSpec, current: Tensor, pool: int) -> Tensor:
+        del pool  # nothing is fused
         bias, gain = network.bias(layer), network.gain(layer)
         if bias is not None:
             if edges_us is None:
@@ -142,8 +183,9 @@ def run_frame(
             a = a.clamp(min=0.0)
             if whole_counts:
                 a = inject(a, a.detach().floor())
-        if layer.name in observed.counts:
-            a = inject(a, observed.counts[layer.name][0])
+        seen = _seen(observed, layer.name).counts.get(layer.name)
+        if seen is not None:
+            a = inject(a, seen[0].to(a.dtype))
         counts[layer.name] = a.unsqueeze(0)
         return a
 
@@ -169,21 +211,44 @@ def _ticked(network: Network, edges: Sequence[int], bias: Tensor, steps: Tensor)
     return added.reshape(*added.shape, *(1,) * (steps.dim() - added.dim()))
 
 
-def _run_layers(network: Network, x: Tensor, fire: Callable[[LayerSpec, Tensor], Tensor]) -> None:
-    """Run the layers in data-flow order on [N, *input_shape]; what no later layer hears is let go."""
+def _run_layers(
+    network: Network, x: Tensor, fire: Callable[[LayerSpec, Tensor, int], Tensor], *, fuse: bool = False
+) -> None:
+    """Run the layers in data-flow order on [N, *input_shape]; what no later layer hears is let go.
+
+    With `fuse`, neurons whose spikes are only ever heard summed up send the sums at once.
+    """
     spec = network.spec
     heard = [spec.sources(layer.name) for layer in spec.layers]
     last = {edge.source: position for position, edges in enumerate(heard) for edge in edges}
+    fused = _pools_after(spec, heard) if fuse else {}
     present = {INPUT: x}
     for position, (layer, edges) in enumerate(zip(spec.layers, heard, strict=True)):
         x = _merged(layer, edges, present)
         present = {name: sent for name, sent in present.items() if last.get(name, -1) > position}
+        if edges[0].source in fused:  # the sums are there already
+            present[layer.name] = x
+            continue
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         x = apply_op(layer, x, network.weight(layer.name) if layer.weight is not None else None)
         if layer.neuron is not None:
-            x = fire(layer, x)
+            x = fire(layer, x, fused.get(layer.name, 1))
         present[layer.name] = x
+
+
+def _pools_after(spec: NetworkSpec, heard: Sequence[Sequence[Edge]]) -> dict[str, int]:
+    """Return the spiking layers that a single sum pool hears, unshifted and alone, with the size of its squares."""
+    listeners = Counter(edge.source for edges in heard for edge in edges)
+    found = {}
+    for layer, edges in zip(spec.layers, heard, strict=True):
+        if not isinstance(layer.op, SumPool) or layer.neuron is not None or len(edges) != 1 or edges[0].source == INPUT:
+            continue
+        source = spec.layer(edges[0].source)
+        whole = not edges[0].shift and source.out_shape[0] == layer.in_shape[0]
+        if whole and source.neuron is not None and listeners[source.name] == 1:
+            found[source.name] = layer.op.size
+    return found
 
 
 def _merged(layer: LayerSpec, edges: Sequence[Edge], present: Mapping[str, Tensor]) -> Tensor:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from chiploop.errors import TrainingError
-from chiploop.network.compiled_scan import can_compile, compiled_neuron, scan_compiled
+from chiploop.network.compiled_scan import CompiledScan, can_compile, can_pool, compiled_neuron, scan_compiled
 from chiploop.network.inject import inject
 from chiploop.network.neuron import make_neuron
 from chiploop.network.spike import SpikesPerStep, count_spikes, surrogate_slope
 from chiploop.network.surrogate import Surrogate
 from chiploop.spec.graph import NeuronSpec
+
+if TYPE_CHECKING:
+    from chiploop._core import ScanNeuron
 
 
 def scan_plain(
@@ -129,16 +133,72 @@ def scan(
     Below the floor the gradient is 0, on it 1, as torch's clamp has it: a neuron at rest on a floor of 0 still learns.
     Raises TrainingError where observed values have another shape than the layer.
     """
+    _require_shapes(current, counts, v)
+    constants = _constants(spec, surrogate, dt_us)
+    neuron = _compiled(spec, constants, current)
+    if neuron is not None:
+        sent, after = scan_compiled(CompiledScan(neuron=neuron), current, counts, v)
+        assert after is not None  # potentials are asked for by default
+        return sent, after
+    spikes, potentials = _Scan.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
+    return spikes, potentials
+
+
+def scan_sent(
+    spec: NeuronSpec,
+    surrogate: Surrogate,
+    current: Tensor,
+    *,
+    dt_us: int,
+    counts: Tensor | None = None,
+    v: Tensor | None = None,
+    v_unit: float = 1.0,
+    pool: int = 1,
+) -> Tensor:
+    """Run a neuron layer over [T, B, ...] currents, and return only what it sends on; what training runs.
+
+        sent = spikes of `scan`, over squares of `pool` by `pool` neurons summed up
+
+    Observed values may be whole numbers as a chip gives them: counts uint16, potentials int16 in units of `v_unit`.
+    The currents are used up: their memory holds, afterwards, what the gradient needs. No array of the layer's size is
+    made besides, where the core is built and the maps have their channels last.
+    """
+    _require_shapes(current, counts, v)
+    constants = _constants(spec, surrogate, dt_us)
+    neuron = _compiled(spec, constants, current)
+    if neuron is not None and (pool == 1 or can_pool(current)) and (counts is None or counts.dtype == torch.uint16):
+        call = CompiledScan(neuron=neuron, v_unit=v_unit, pool=pool, potentials=False, overwrite=True)
+        return scan_compiled(call, current, counts, v)[0]
+    if counts is not None:
+        counts = counts.to(current.dtype)
+    if v is not None and not v.is_floating_point():
+        v = v.to(current.dtype) * v_unit
+    if neuron is not None:
+        call = CompiledScan(neuron=neuron, potentials=False, overwrite=True)
+        sent = scan_compiled(call, current, counts, v)[0]
+    else:
+        sent, _ = _Scan.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
+    return sent if pool == 1 else sum_squares(sent.flatten(0, 1), pool).unflatten(0, current.shape[:2])  # type: ignore[no-untyped-call]
+
+
+def sum_squares(x: Tensor, size: int) -> Tensor:
+    """Return the sums over squares of [N, C, H, W]; linear, so that silent windows pass gradients too."""
+    return F.avg_pool2d(x, size, divisor_override=1)
+
+
+def _constants(spec: NeuronSpec, surrogate: Surrogate, dt_us: int) -> _Constants:
     keep, gain = 1.0, 1.0
     if spec.tau_us is not None:
         keep = math.exp(-dt_us / spec.tau_us)
         gain = 1.0 - keep
-    constants = _Constants(keep, gain, spec.v_th, spec.v_min, spec.reset, spec.spikes_per_step, surrogate)
+    return _Constants(keep, gain, spec.v_th, spec.v_min, spec.reset, spec.spikes_per_step, surrogate)
+
+
+def _compiled(spec: NeuronSpec, c: _Constants, current: Tensor) -> ScanNeuron | None:
+    return compiled_neuron(spec, c.surrogate, keep=c.keep, gain=c.gain) if can_compile(current) else None
+
+
+def _require_shapes(current: Tensor, counts: Tensor | None, v: Tensor | None) -> None:
     for name, seen in (("counts", counts), ("potentials", v)):
         if seen is not None and seen.shape != current.shape:
             raise TrainingError(f"observed {name} {tuple(seen.shape)} do not fit the layer's {tuple(current.shape)}")
-    compiled = compiled_neuron(spec, surrogate, keep=keep, gain=gain) if can_compile(current) else None
-    if compiled is not None:
-        return scan_compiled(compiled, current, counts, v)
-    spikes, potentials = _Scan.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
-    return spikes, potentials

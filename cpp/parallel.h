@@ -1,0 +1,42 @@
+// Work shared out among threads.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <exception>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+namespace chiploop {
+
+// Calls work(i) for every i below `pieces`, on at most `threads` threads, whichever is free taking the next. Nothing may
+// depend on who takes which. The first exception of a thread is thrown again here, once all have stopped.
+template <class Work>
+void parallel(std::size_t pieces, int threads, const Work& work) {
+  const std::size_t n = std::clamp<std::size_t>(static_cast<std::size_t>(std::max(threads, 1)), 1, std::max<std::size_t>(pieces, 1));
+  std::atomic<std::size_t> next{0};
+  std::vector<std::exception_ptr> errors(n);
+  const auto take = [&](std::size_t worker) {
+    try {
+      for (std::size_t i = next++; i < pieces; i = next++) work(i);
+    } catch (...) {
+      errors[worker] = std::current_exception();
+      next = pieces;
+    }
+  };
+  std::vector<std::thread> others;
+  try {
+    for (std::size_t worker = 1; worker < n; ++worker) others.emplace_back(take, worker);
+  } catch (const std::system_error&) {
+    // No more threads to be had: those that started, and this one, do the work.
+  }
+  take(0);
+  for (std::thread& other : others) other.join();
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+}
+
+}  // namespace chiploop
