@@ -21,7 +21,7 @@ from chiploop.chip.profile import read_profile
 from chiploop.chip.virtual import VirtualDevice
 from chiploop.events.types import Events, SensorShape
 from chiploop.learn.batch import Batch
-from chiploop.learn.executor import DeviceExecutor, Seen
+from chiploop.learn.executor import DeviceExecutor, Pending, Seen
 from chiploop.learn.method import METHODS, MethodOptions
 from chiploop.learn.plan import InjectionPlan
 from chiploop.network.network import Network
@@ -44,8 +44,8 @@ class Recorded:
 
     observations: Observations
 
-    def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
-        return Seen(observations=self.observations)
+    def begin(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Pending:
+        return Pending(self.observations.counts, lambda: Seen(observations=self.observations))
 
 
 def two_layers(w: float, u: Sequence[float], hidden: NeuronSpec, output: NeuronSpec) -> NetworkSpec:

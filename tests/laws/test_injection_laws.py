@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from chiploop.errors import TrainingError
-from chiploop.learn.executor import ModelExecutor, Seen
+from chiploop.learn.executor import ModelExecutor, Pending, Seen
 from chiploop.learn.method import METHODS, MethodOptions
 from chiploop.learn.plan import PLANS
 from chiploop.network.inject import inject
@@ -90,12 +90,12 @@ def test_observations_of_another_shape_are_refused_not_broadcast(quantity: str, 
 class Shifted:
     """An executor that saw the model's own counts at the output, each changed by a number of its own."""
 
-    def observe(self, network: object, batch: object, plan: object, *, clocked: bool) -> Seen:
+    def begin(self, network: object, batch: object, plan: object, *, clocked: bool) -> Pending:
         with torch.no_grad():
             run = run_windows(network, batch.x) if clocked else run_frame(network, batch.x.sum(0))  # type: ignore[arg-type,attr-defined]
         value = run.counts[run.output]
         change = torch.from_numpy(stream(0, "change").integers(-3, 4, tuple(value.shape))).float()
-        return Seen(observations=Observations(counts={run.output: value + change}))
+        return Pending([run.output], lambda: Seen(observations=Observations(counts={run.output: value + change})))
 
 
 @pytest.mark.parametrize("method", ["cil-ann", "cil-bptt"])

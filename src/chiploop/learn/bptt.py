@@ -8,7 +8,7 @@ from typing import Literal
 from chiploop.learn.batch import Batch
 from chiploop.learn.executor import Executor, choose_grids
 from chiploop.learn.method import METHODS, MethodOptions, StepResult
-from chiploop.learn.objective import objective
+from chiploop.learn.objective import kept, objective
 from chiploop.network.network import Network
 from chiploop.network.run import run_windows
 
@@ -27,7 +27,7 @@ class BPTT:
 
     def step(self, network: Network, batch: Batch) -> StepResult:
         """Return the loss of one batch."""
-        run = run_windows(network, batch.x, edges_us=batch.edges_us)
+        run = run_windows(network, batch.x, edges_us=batch.edges_us, keep=kept(self.options))
         return StepResult(loss=objective(run, batch.labels, self.options), outputs=run.totals.detach())
 
 

@@ -9,10 +9,10 @@ from chiploop.errors import TrainingError
 from chiploop.learn.batch import Batch
 from chiploop.learn.executor import DeviceExecutor, Executor, choose_grids
 from chiploop.learn.method import METHODS, MethodOptions, StepResult
-from chiploop.learn.objective import objective
+from chiploop.learn.objective import kept, objective
 from chiploop.learn.plan import PLANS
 from chiploop.network.network import Network
-from chiploop.network.run import NOTHING, Observations, Run, run_frame, run_windows
+from chiploop.network.run import NOTHING, Awaited, Observations, Run, run_frame, run_windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +43,13 @@ class CIL:
         """Return the loss of one batch, computed from what the chip did."""
         o = self.options
         plan = PLANS[o.plan]
-        seen = self.executor.observe(network, batch, plan, clocked=self.model == "windows")
-        run = self._run(network, batch, seen.observations)
+        pending = self.executor.begin(network, batch, plan, clocked=self.model == "windows")
+        free = self._run(network, batch, NOTHING) if o.joint else None  # while the chip runs
+        run = self._run(network, batch, pending.observations)
         loss = objective(run, batch.labels, o)
-        if o.joint:
-            loss = loss + o.joint * objective(self._run(network, batch, NOTHING), batch.labels, o)
+        if free is not None:
+            loss = loss + o.joint * objective(free, batch.labels, o)
+        seen = pending.wait()
         return StepResult(
             loss=loss,
             outputs=run.totals.detach(),
@@ -55,10 +57,10 @@ class CIL:
             synops=seen.synops,
         )
 
-    def _run(self, network: Network, batch: Batch, observed: Observations) -> Run:
+    def _run(self, network: Network, batch: Batch, observed: Observations | Awaited) -> Run:
         edges_us, whole = batch.edges_us, self.options.whole_counts
         if self.model == "windows":
-            return run_windows(network, batch.x, edges_us=edges_us, observed=observed)
+            return run_windows(network, batch.x, edges_us=edges_us, observed=observed, keep=kept(self.options))
         return run_frame(network, batch.x.sum(0), edges_us=edges_us, whole_counts=whole, observed=observed)
 
 

@@ -42,7 +42,7 @@ def correct_counts(
         for _ in range(ROUNDS):
             executor.choose_grids(corrected)  # as deployed: on the grid of other weights, larger ones would be clipped
             seen = executor.observe(corrected, batch, PLANS["all"], clocked=False).observations
-            observed = float(seen.counts[layer.name].sum(0).mean())
+            observed = float(seen.counts[layer.name].sum(0).float().mean())
             if observed <= 0.0 or wanted[layer.name] <= 0.0:
                 raise TrainingError(f"layer {layer.name!r} stays silent: its counts cannot be corrected by a factor")
             corrected.weights[layer.name].mul_(wanted[layer.name] / observed)

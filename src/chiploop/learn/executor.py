@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -20,8 +20,10 @@ from chiploop.chip.program import Program
 from chiploop.errors import DeviceError
 from chiploop.learn.batch import Batch
 from chiploop.learn.plan import InjectionPlan
+from chiploop.learn.reload import reload_program
+from chiploop.learn.resilient import ResilientDevice
 from chiploop.network.network import Grid, Network
-from chiploop.network.run import Observations, run_frame, run_windows
+from chiploop.network.run import Awaited, Observations, run_frame, run_windows
 from chiploop.quantize.apply import BIAS_MAX, layer_scale, quantize
 from chiploop.quantize.scheme import IntScheme
 from chiploop.spec.graph import LayerSpec
@@ -39,8 +41,21 @@ class Seen:
 class Executor(Protocol):
     """Computes a batch's forward pass with the network's present weights and reports what the plan asks for."""
 
-    def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
-        """Return observations per window (`clocked`), or over the whole sample."""
+    def begin(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Pending:
+        """Begin to observe, per window (`clocked`) or over the whole sample; the weights must stay until it is done."""
+
+
+class Pending:
+    """An observation that is under way: `wait` returns it once it is there, or raises what went wrong."""
+
+    def __init__(self, layers: Collection[str], wait: Callable[[], Seen]) -> None:
+        self.layers = frozenset(layers)
+        self.wait = wait
+
+    @property
+    def observations(self) -> Awaited:
+        """What a run takes: it waits at the first layer that was observed, and computes until there."""
+        return Awaited(layers=self.layers, wait=lambda: self.wait().observations)
 
 
 @dataclass(slots=True)
@@ -51,6 +66,11 @@ class ModelExecutor:
     """
 
     whole_counts: bool = False
+
+    def begin(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Pending:
+        """Compute it now: there is nobody else to do it."""
+        seen = self.observe(network, batch, plan, clocked=clocked)
+        return Pending(seen.observations.counts, lambda: seen)
 
     def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
         """Return what the model computes."""
@@ -79,6 +99,7 @@ class DeviceExecutor:
     scales: Mapping[str, float] = field(default_factory=dict)
     spikes_per_update: Literal["one", "all"] | None = None
     _program: Program | None = None
+    _thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "device"), repr=False)
 
     def choose_grids(self, network: Network) -> dict[str, Grid]:
         """Choose the scale of every layer for the weights of this moment, and keep it."""
@@ -87,41 +108,66 @@ class DeviceExecutor:
 
     def load(self, network: Network) -> Program:
         """Quantise the weights of this moment and load them."""
+        program = self._program = self._compiled(network)
+        self.device.load(program)
+        return program
+
+    def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
+        """Return what the device did; as `begin`, and waits for it."""
+        return self.begin(network, batch, plan, clocked=clocked).wait()
+
+    def begin(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Pending:
+        """Round the weights, and let the device run in a thread of its own.
+
+        Counts are the device's, potentials too, with their units (the layer's scale times its gain). Waiting for them
+        raises ReadoutError when the device's answer is incomplete or contradicts itself.
+        """
+        begin = time.perf_counter()
+        program = self._program_of_this_moment(network)
+        names = plan.names(network.spec)
+        edges = batch.edges_us if clocked else (batch.edges_us[0], batch.edges_us[-1])
+        with_v = plan.v and clocked
+        monitor = Monitor(counts=names, potentials=names if with_v else (), window_edges_us=edges)
+        units = {name: self.scales[name] * network.gain(network.spec.layer(name)) for name in names} if with_v else {}
+        before = time.perf_counter() - begin
+
+        def run() -> Seen:
+            begin = time.perf_counter()
+            self.device.load(program)
+            trace = self.device.run_batch(batch.events, monitor=monitor)
+            if not isinstance(self.device, ResilientDevice):  # which has looked already
+                require_plausible(program, monitor, trace, len(batch.events), kind=self.device.info.kind)
+            lost = int(trace.lost.sum())
+            if lost:
+                raise DeviceError(
+                    f"{lost} spikes did not fit the counts of their windows: the network runs away; lower lr"
+                )
+            counts = {name: _to_torch(trace.counts[name], network, name) for name in names}
+            v = {name: _to_torch(trace.potentials[name], network, name) for name in monitor.potentials}
+            observations = Observations(counts=counts, v=v, v_units=units)
+            seconds = before + time.perf_counter() - begin
+            return Seen(observations=observations, seconds=seconds, synops=trace.total("synops"))
+
+        return Pending(names, self._thread.submit(run).result)
+
+    def _program_of_this_moment(self, network: Network) -> Program:
+        """Return the network's program for one run; the first, and one that rounding breaks, go the long way."""
+        if self._program is not None and self.scales:
+            self._widen_grids(network)
+            program = reload_program(self._program, network, self.scheme, self.scales)
+            if program is not None:
+                return program
+        self._program = self._compiled(network)
+        return self._program
+
+    def _compiled(self, network: Network) -> Program:
         if not self.scales:
             self.choose_grids(network)
         self._widen_grids(network)
         quant = quantize(network.to_spec(), self.scheme, scales=self.scales)
         if self._program is None:
-            self._program = compile_program(quant, self.profile, spikes_per_update=self.spikes_per_update)
-        else:
-            self._program = with_weights(self._program, quant)
-        program = self._program
-        self.device.load(program)
-        return program
-
-    def observe(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Seen:
-        """Return what the device did, in the network's own units (potentials times the layer's scale and gain).
-
-        Raises ReadoutError when the device's answer is incomplete or contradicts itself.
-        """
-        begin = time.perf_counter()
-        program = self.load(network)
-        names = plan.names(network.spec)
-        edges = batch.edges_us if clocked else (batch.edges_us[0], batch.edges_us[-1])
-        monitor = Monitor(counts=names, potentials=names if plan.v and clocked else (), window_edges_us=edges)
-        trace = self.device.run_batch(batch.events, monitor=monitor)
-        require_plausible(program, monitor, trace, len(batch.events), kind=self.device.info.kind)
-        lost = int(trace.lost.sum())
-        if lost:
-            raise DeviceError(f"{lost} spikes did not fit the counts of their windows: the network runs away; lower lr")
-        counts = {name: _to_torch(trace.counts[name], network, name) for name in names}
-        v = {}
-        if plan.v and clocked:
-            units = {n: self.scales[n] * network.gain(network.spec.layer(n)) for n in names}
-            v = {n: _to_torch(trace.potentials[n], network, n).mul_(units[n]) for n in names}
-        seconds = time.perf_counter() - begin
-        observations = Observations(counts=counts, v=v)
-        return Seen(observations=observations, seconds=seconds, synops=trace.total("synops"))
+            return compile_program(quant, self.profile, spikes_per_update=self.spikes_per_update)
+        return with_weights(self._program, quant)
 
     def _widen_grids(self, network: Network) -> None:
         """Choose a coarser scale for layers whose bias has outgrown its eight bits since the grids were chosen."""
@@ -147,6 +193,6 @@ def _grid(network: Network, layer: LayerSpec, scheme: IntScheme) -> Grid:
 
 
 def _to_torch(array: NDArray[Any], network: Network, name: str) -> torch.Tensor:
-    """Return [T, B, C, H, W] as float, in the layer's own shape (a fully connected layer has no map)."""
-    out = torch.from_numpy(array.astype(np.float32))
+    """Return [T, B, C, H, W] in the layer's own shape (a fully connected layer has no map); nothing is copied."""
+    out = torch.from_numpy(array)
     return out.flatten(2) if len(network.spec.layer(name).out_shape) == 1 else out

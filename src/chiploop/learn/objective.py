@@ -7,7 +7,7 @@ from torch import Tensor
 from chiploop.learn.loss import LOSSES
 from chiploop.learn.method import MethodOptions
 from chiploop.learn.penalty import activity_penalty
-from chiploop.network.run import Run
+from chiploop.network.run import Keep, Run
 
 
 def objective(run: Run, labels: Tensor, options: MethodOptions) -> Tensor:
@@ -20,3 +20,8 @@ def objective(run: Run, labels: Tensor, options: MethodOptions) -> Tensor:
         hidden = {name: options.max_rate for name in run.counts if name != run.output}
         loss = loss + options.activity * activity_penalty(run.counts, hidden)
     return loss
+
+
+def kept(options: MethodOptions) -> Keep:
+    """Return what a run must keep for its objective: hidden counts only where a penalty looks at them."""
+    return "counts" if options.activity else "output"

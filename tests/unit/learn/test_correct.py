@@ -30,7 +30,7 @@ def observed(device: VirtualDevice, spec: NetworkSpec, batch: Batch) -> dict[str
     """Mean counts of a network on the chip, quantised anew as it will be when deployed."""
     executor = DeviceExecutor(device, read_profile("speck2f"))
     counts = executor.observe(Network(spec), batch, PLANS["all"], clocked=False).observations.counts
-    return {name: float(value.sum(0).mean()) for name, value in counts.items()}
+    return {name: float(value.sum(0).float().mean()) for name, value in counts.items()}
 
 
 @pytest.mark.parametrize("model", ["frame", "windows"])
