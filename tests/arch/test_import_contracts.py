@@ -29,5 +29,5 @@ def test_torch_and_its_tensors_stay_in_their_rooms() -> None:
                 relative += [path.name] if node.level else []
             if any(name.split(".")[0] == "torch" for name in names):
                 users.add(path.relative_to(SOURCE).parts[0])
-    assert users == {"network", "learn", "recipes"}
+    assert users == {"network", "learn", "recipes", "bench"}
     assert relative == []  # they hide where a thing comes from

@@ -89,7 +89,9 @@ Tell = Callable[[str], None]
 class Benchmark(Protocol):
     """Measures something; registered by name in a file of its own."""
 
-    summary: str
+    @property
+    def summary(self) -> str:
+        """One line that says what it measures."""
 
     def run(self, options: BenchOptions, tell: Tell) -> Outcome:
         """Measure, and return rows and aims."""
