@@ -18,35 +18,6 @@ MAP_AXES = 5
 """Axes of maps over time: T, B, C, H, W."""
 
 
-def compiled_neuron(spec: NeuronSpec, surrogate: Surrogate, *, keep: float, gain: float) -> ScanNeuron | None:
-    """Return the core's form of a neuron, or None where it has none: a surrogate of a user's own, or no core built."""
-    match surrogate:
-        case Exponential(sharpness=shape):
-            slope = "exponential"
-        case FastSigmoid(sharpness=shape):
-            slope = "fast-sigmoid"
-        case Triangle(width=shape):
-            slope = "triangle"
-        case Rectangle(width=shape):
-            slope = "rectangle"
-        case _:
-            return None
-    try:
-        from chiploop._core import ScanNeuron
-    except ImportError:
-        return None
-    return ScanNeuron(
-        keep=keep,
-        gain=gain,
-        v_th=spec.v_th,
-        v_min=spec.v_min,
-        reset_to_zero=spec.reset == "zero",
-        all_spikes=spec.spikes_per_step == "all",
-        slope=slope,
-        shape=shape,
-    )
-
-
 def can_compile(current: Tensor) -> bool:
     """Whether the core takes this tensor: float32 on a processor, dense, with time its slowest axis."""
     if current.dtype != torch.float32 or current.device.type != "cpu" or current.numel() == 0:
@@ -88,6 +59,41 @@ class CompiledScan:
         frames = torch.empty(shape, dtype=current.dtype, memory_format=torch.channels_last)
         sent: Tensor = frames.unflatten(0, (steps, batch))  # type: ignore[no-untyped-call]
         return sent
+
+
+def compiled_scan(
+    spec: NeuronSpec, surrogate: Surrogate, *, keep: float, gain: float, **how: Any
+) -> CompiledScan | None:
+    """Return a scan of these neurons, or None where the core has none: a surrogate of a user's own, or no core built.
+
+    `how` are the fields of `CompiledScan` but for the neuron.
+    """
+    match surrogate:
+        case Exponential(sharpness=shape):
+            slope = "exponential"
+        case FastSigmoid(sharpness=shape):
+            slope = "fast-sigmoid"
+        case Triangle(width=shape):
+            slope = "triangle"
+        case Rectangle(width=shape):
+            slope = "rectangle"
+        case _:
+            return None
+    try:
+        from chiploop._core import ScanNeuron
+    except ImportError:
+        return None
+    neuron = ScanNeuron(
+        keep=keep,
+        gain=gain,
+        v_th=spec.v_th,
+        v_min=spec.v_min,
+        reset_to_zero=spec.reset == "zero",
+        all_spikes=spec.spikes_per_step == "all",
+        slope=slope,
+        shape=shape,
+    )
+    return CompiledScan(neuron=neuron, **how)
 
 
 def can_pool(current: Tensor) -> bool:

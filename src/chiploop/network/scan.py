@@ -8,23 +8,20 @@ it goes through the compiled core. Tests hold each against the others.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from chiploop.errors import TrainingError
-from chiploop.network.compiled_scan import CompiledScan, can_compile, can_pool, compiled_neuron, scan_compiled
+from chiploop.network.compiled_scan import CompiledScan, can_compile, can_pool, compiled_scan, scan_compiled
 from chiploop.network.inject import inject
 from chiploop.network.neuron import make_neuron
 from chiploop.network.spike import SpikesPerStep, count_spikes, surrogate_slope
 from chiploop.network.surrogate import Surrogate
 from chiploop.spec.graph import NeuronSpec
-
-if TYPE_CHECKING:
-    from chiploop._core import ScanNeuron
 
 
 def scan_plain(
@@ -135,9 +132,9 @@ def scan(
     """
     _require_shapes(current, counts, v)
     constants = _constants(spec, surrogate, dt_us)
-    neuron = _compiled(spec, constants, current)
-    if neuron is not None:
-        sent, after = scan_compiled(CompiledScan(neuron=neuron), current, counts, v)
+    call = _compiled(spec, constants, current)
+    if call is not None:
+        sent, after = scan_compiled(call, current, counts, v)
         assert after is not None  # potentials are asked for by default
         return sent, after
     spikes, potentials = _Scan.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
@@ -165,16 +162,14 @@ def scan_sent(
     """
     _require_shapes(current, counts, v)
     constants = _constants(spec, surrogate, dt_us)
-    neuron = _compiled(spec, constants, current)
-    if neuron is not None and (pool == 1 or can_pool(current)) and (counts is None or counts.dtype == torch.uint16):
-        call = CompiledScan(neuron=neuron, v_unit=v_unit, pool=pool, potentials=False, overwrite=True)
-        return scan_compiled(call, current, counts, v)[0]
+    call = _compiled(spec, constants, current, v_unit=v_unit, potentials=False, overwrite=True)
+    if call is not None and (pool == 1 or can_pool(current)) and (counts is None or counts.dtype == torch.uint16):
+        return scan_compiled(replace(call, pool=pool), current, counts, v)[0]
     if counts is not None:
         counts = counts.to(current.dtype)
     if v is not None and not v.is_floating_point():
         v = v.to(current.dtype) * v_unit
-    if neuron is not None:
-        call = CompiledScan(neuron=neuron, potentials=False, overwrite=True)
+    if call is not None:
         sent = scan_compiled(call, current, counts, v)[0]
     else:
         sent, _ = _Scan.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
@@ -194,8 +189,8 @@ def _constants(spec: NeuronSpec, surrogate: Surrogate, dt_us: int) -> _Constants
     return _Constants(keep, gain, spec.v_th, spec.v_min, spec.reset, spec.spikes_per_step, surrogate)
 
 
-def _compiled(spec: NeuronSpec, c: _Constants, current: Tensor) -> ScanNeuron | None:
-    return compiled_neuron(spec, c.surrogate, keep=c.keep, gain=c.gain) if can_compile(current) else None
+def _compiled(spec: NeuronSpec, c: _Constants, current: Tensor, **how: Any) -> CompiledScan | None:
+    return compiled_scan(spec, c.surrogate, keep=c.keep, gain=c.gain, **how) if can_compile(current) else None
 
 
 def _require_shapes(current: Tensor, counts: Tensor | None, v: Tensor | None) -> None:
