@@ -122,7 +122,8 @@ def _columns(
     """Return the first n events as columns that nobody can write to; few of them are copied out of a large buffer."""
     if 2 * n < len(t):
         t, addresses = t[:n].copy(), addresses[:, :n].copy()
-    t.flags.writeable = addresses.flags.writeable = False
+    t.setflags(write=False)
+    addresses.setflags(write=False)
     channel, y, x = addresses
     if n == len(t):
         return t, channel, y, x

@@ -30,7 +30,13 @@ class Augment:
 
     def __call__(self, events: Events, rng: np.random.Generator) -> Events:
         """Return the changed recording; it has the bounds of the old one."""
-        draw = rng.uniform(-1.0, 1.0, 8)
+        drawn = self.draw(events, rng)
+        moved = move_compiled(events, *drawn)
+        return move_plain(events, *drawn) if moved is None else moved
+
+    def draw(self, events: Events, rng: np.random.Generator) -> tuple[Motion, NDArray[np.float64] | None, int, int]:
+        """Draw a recording's motion, a number for each event where some are lost, and the times that are kept."""
+        draw = rng.uniform(-1.0, 1.0, 8).tolist()
         _, height, width = events.shape
         angle = math.radians(self.rotate_deg * draw[0])
         motion = Motion(
@@ -47,9 +53,7 @@ class Augment:
         )
         draws = rng.random(len(events)) if self.drop else None
         cut = round(events.duration_us * self.crop * draw[7])
-        first_us, stop_us = events.start_us + max(cut, 0), events.stop_us + min(cut, 0)
-        moved = move_compiled(events, motion, draws, first_us, stop_us)
-        return move_plain(events, motion, draws, first_us, stop_us) if moved is None else moved
+        return motion, draws, events.start_us + max(cut, 0), events.stop_us + min(cut, 0)
 
 
 def move_plain(
