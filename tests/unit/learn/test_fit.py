@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -245,3 +246,26 @@ def test_history_counts_what_was_right() -> None:
     top = outputs.topk(2, dim=1)
     right = (top.indices[:, 0] == batch.labels) & (top.values[:, 0] > top.values[:, 1])
     assert result.history[0].train_accuracy == pytest.approx(float(right.float().mean()))
+
+
+def test_batches_made_ahead_train_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    ahead, _ = train()
+    monkeypatch.setattr("chiploop.learn.fit.Prefetch", iter)
+    plain, _ = train()
+    require_same_tensors(weights(ahead), weights(plain))
+
+
+def test_training_that_fails_leaves_no_thread() -> None:
+    class Failing(Exception):
+        pass
+
+    class Fails:
+        def begin_epoch(self, network: Network) -> None:
+            pass
+
+        def step(self, network: Network, batch: object) -> StepResult:
+            raise Failing
+
+    with pytest.raises(Failing):
+        train(method=Fails())  # type: ignore[arg-type]
+    assert [thread.name for thread in threading.enumerate() if thread.name == "chiploop-prefetch"] == []
