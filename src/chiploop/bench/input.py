@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from chiploop.bench.streamed import streamed_growth
 from chiploop.datasets.base import Sample
 from chiploop.datasets.pack import write_packed
 from chiploop.datasets.packed import PackedDataset, open_packed
-from chiploop.datasets.packed_file import PackedInfo, unpack_plain
+from chiploop.datasets.packed_file import Packed, PackedInfo, unpack_plain
 from chiploop.encode.raster import count_plain, rasterize_batch
 from chiploop.events.codecs.nmnist import decode_nmnist, decode_plain, write_nmnist
 from chiploop.events.types import Events
@@ -111,25 +111,6 @@ def _works(events: list[Events], contents: list[bytes], packed: PackedDataset, t
     batches = [events[at : at + BATCH] for at in range(0, len(events), BATCH)]
     whole = columns + cells
     words = [file.words[file.offsets[i] : file.offsets[i + 1]] for i in range(len(file))]
-
-    def plain_counts(some: Sequence[Events]) -> NDArray[np.float32]:
-        counts = np.empty((N_WINDOWS, len(some), *shape), np.uint16)
-        count_plain(some, edges, counts)
-        return counts.astype(np.float32)
-
-    def plain_pass(augment: Augment | None) -> None:
-        order = stream(0, "order", 0).permutation(len(words))
-        for at in range(0, len(order), BATCH):
-            some = [unpack_plain(words[i], shape, *file.bounds[i].tolist()) for i in order[at : at + BATCH]]
-            if augment is not None:
-                drawn = [augment.draw(one, stream(0, "augment", 0, i)) for i, one in enumerate(some)]
-                some = [move_plain(one, *with_) for one, with_ in zip(some, drawn, strict=True)]
-            plain_counts(some)
-
-    def our_pass(augment: Augment | None) -> None:
-        for _ in Prefetch(samples.shuffled(BATCH, seed=0, epoch=0, transform=augment)):
-            pass
-
     return [
         _work(
             "decode",
@@ -151,20 +132,49 @@ def _works(events: list[Events], contents: list[bytes], packed: PackedDataset, t
             "bin",
             whole,
             lambda: _each(lambda some: rasterize_batch(some, edges, dtype=np.float32, threads=threads), batches),
-            lambda: _each(plain_counts, batches),
+            lambda: _each(lambda some: _plain_counts(some, edges), batches),
             len(batches),
             1,
         ),
-        _work("batches", whole + columns, lambda: our_pass(None), lambda: plain_pass(None), len(batches), 1),
+        _work(
+            "batches",
+            whole + columns,
+            lambda: _our_pass(samples, None),
+            lambda: _plain_pass(file, words, edges, None),
+            len(batches),
+            1,
+        ),
         _work(
             "batches, augmented",
             whole + columns,
-            lambda: our_pass(AUGMENT),
-            lambda: plain_pass(AUGMENT),
+            lambda: _our_pass(samples, AUGMENT),
+            lambda: _plain_pass(file, words, edges, AUGMENT),
             len(batches),
             1,
         ),
     ]
+
+
+def _plain_counts(some: Sequence[Events], edges: NDArray[np.int64]) -> NDArray[np.float32]:
+    counts = np.empty((len(edges) - 1, len(some), *some[0].shape), np.uint16)
+    count_plain(some, edges, counts)
+    return counts.astype(np.float32)
+
+
+def _plain_pass(file: Packed, words: Sequence[NDArray[Any]], edges: NDArray[np.int64], augment: Augment | None) -> None:
+    """Make all batches of an epoch with NumPy, one after the other."""
+    order = stream(0, "order", 0).permutation(len(words))
+    for at in range(0, len(order), BATCH):
+        some = [unpack_plain(words[i], file.info.shape, *file.bounds[i].tolist()) for i in order[at : at + BATCH]]
+        if augment is not None:
+            drawn = [augment.draw(one, stream(0, "augment", 0, i)) for i, one in enumerate(some)]
+            some = [move_plain(one, *with_) for one, with_ in zip(some, drawn, strict=True)]
+        _plain_counts(some, edges)
+
+
+def _our_pass(samples: Samples, augment: Augment | None) -> None:
+    for _ in Prefetch(samples.shuffled(BATCH, seed=0, epoch=0, transform=augment)):
+        pass
 
 
 def _each(call: Callable[[T], object], items: Sequence[T]) -> None:
