@@ -11,6 +11,9 @@ from pathlib import Path
 # Before numpy and torch are imported, which read them once: two threads would sum in another order.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
+from collections.abc import Iterator
+from types import ModuleType
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -54,3 +57,12 @@ def data_root() -> Path:
     if not root:
         pytest.skip("set CHIPLOOP_DATA to the folder that holds the real data sets")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def ray() -> Iterator[ModuleType]:
+    """Ray on this machine with two processors, started once: it takes seconds."""
+    from chiploop.cluster.session import session
+
+    with session(cpus=2) as started:
+        yield started

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from chiploop.chip.device import DEVICES, BatchTrace, Device, DeviceInfo, Monitor, Trace
+from chiploop.chip.open import open_named
 from chiploop.chip.program import Program
 from chiploop.chip.remote import RemoteDevice
 from chiploop.chip.remote.server import DeviceServer
@@ -27,7 +28,14 @@ def remote(open_device: Callable[[], Device] = VirtualDevice, **options: Any) ->
 
 @contextmanager
 def opened(name: str) -> Iterator[Device]:
-    """Open a registered device; `remote` is the virtual one behind a server."""
+    """Open a registered device; `remote` is the virtual one behind a server, `pool` and `ray` are two virtual ones.
+
+    Ray must run already: a device that has to start it takes seconds.
+    """
+    if name in ("pool", "ray"):
+        with open_named(f"{name}:2xvirtual") as device:
+            yield device
+        return
     if name == "remote":
         with remote() as device:
             yield device

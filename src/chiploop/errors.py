@@ -50,6 +50,10 @@ class ReadoutError(DeviceError):
     """A device answered, but what it said is incomplete, damaged or contradicts itself."""
 
 
+class ClusterError(ChiploopError):
+    """Ray is missing, or a cluster of it cannot be started or reached."""
+
+
 class RecipeError(ChiploopError):
     """A recipe has an unknown key or a value out of range."""
 

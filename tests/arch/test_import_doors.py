@@ -38,6 +38,20 @@ def test_the_compiled_core_is_reached_through_its_doors_only() -> None:
     assert reaching == REACH_CORE
 
 
+def test_ray_is_reached_through_its_door_only() -> None:
+    """And there inside a function: nothing but what runs on several processes needs it."""
+    reaching = {
+        path.relative_to(SOURCE).as_posix()
+        for path in MODULES
+        if any(name.split(".")[0] == "ray" for name in _imported(path))
+    }
+    assert reaching == {"cluster/session.py"}
+    users = "chiploop.chip.open, chiploop.recipes.sweep, chiploop.cli.sweep"
+    code = f"import sys; import {users}; sys.exit('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr or "ray was imported"
+
+
 @pytest.mark.parametrize("forbidden", ["pickle", "marshal", "shelve", "dill", "requests", "urllib.request"])
 def test_nothing_is_unpickled_or_downloaded(forbidden: str) -> None:
     """What a file says is never run, and nothing is fetched behind a user's back."""

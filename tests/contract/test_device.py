@@ -29,7 +29,7 @@ from strategies_chip import (
     seeds,
 )
 
-EVENT_DRIVEN = ["oracle", "remote", "virtual"]
+EVENT_DRIVEN = ["oracle", "pool", "ray", "remote", "virtual"]
 EVERY = [*EVENT_DRIVEN, "accelerator", "timed", "timed-oracle"]
 N_SYNOPS = 2_000
 few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -37,6 +37,8 @@ few = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChec
 
 @pytest.fixture(params=EVENT_DRIVEN)
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
+    if request.param == "ray":
+        request.getfixturevalue("ray")
     with opened(request.param) as device:
         yield device
 
@@ -44,6 +46,8 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
 @pytest.fixture(params=EVERY)
 def any_device(request: pytest.FixtureRequest) -> Iterator[Device]:
     """Yield a device of any kind: also those on which time passes, and the one that has no events inside."""
+    if request.param == "ray":
+        request.getfixturevalue("ray")
     with opened(request.param) as device:
         yield device
 
@@ -59,6 +63,7 @@ def all_layers(program: Program, *edges: int) -> Monitor:
     return Monitor(counts=layers, potentials=layers, spikes=layers, window_edges_us=edges)
 
 
+@pytest.mark.usefixtures("ray")
 def test_event_driven_devices_are_registered() -> None:
     assert set(DEVICES.names()) == {*EVERY, "speck"}  # a board has a file of its own
     for name in EVERY:
@@ -67,7 +72,7 @@ def test_event_driven_devices_are_registered() -> None:
 
 
 def test_info_says_what_it_is(device: Device) -> None:
-    assert device.info.name in EVENT_DRIVEN
+    assert device.info.name in {*EVENT_DRIVEN, "pool of 2 x virtual", "pool of 2 x ray:virtual"}
     assert (device.info.kind, device.info.deterministic) == ("simulated", True)
     assert device.info.observes == {"counts", "potentials", "spikes"}
 

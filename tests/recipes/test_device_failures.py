@@ -105,9 +105,21 @@ def test_a_remote_device_gives_the_same_networks(whole: Path, tmp_path: Path, mo
     assert counted(record) == {"cil device_failures": 0, "cil batches_skipped": 0}
 
 
+@pytest.mark.parametrize("device", ["pool:2xvirtual", "ray:2xvirtual"])
+@pytest.mark.usefixtures("ray")
+def test_a_pool_in_the_loop_gives_the_same_networks(whole: Path, tmp_path: Path, device: str) -> None:
+    (record,) = run_recipe(recipe(device), root=None, out=tmp_path)
+    assert network(tmp_path) == network(whole)
+    assert counted(record) == {"cil device_failures": 0, "cil batches_skipped": 0}
+
+
 def test_only_devices_that_show_what_happens_inside_can_be_in_the_loop() -> None:
     with pytest.raises(RecipeError, match=r"chip.device = 'accelerator' cannot be in the loop"):
         open_device(recipe("accelerator").chip)
+    with pytest.raises(RecipeError, match=r"chip.device = 'pool:virtual,accelerator' cannot be in the loop"):
+        open_device(recipe("pool:virtual,accelerator").chip)
+    with pytest.raises(RecipeError, match=r"chip.device = 'ray:2xvirtaul': no device 'virtaul': did you mean"):
+        open_device(recipe("ray:2xvirtaul").chip)
 
 
 def test_what_is_done_about_failures_is_no_part_of_the_experiment(tmp_path: Path) -> None:

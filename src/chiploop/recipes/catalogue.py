@@ -10,11 +10,11 @@ from pathlib import Path
 from chiploop.chip.device import DEVICES
 from chiploop.chip.export import EXPORTERS
 from chiploop.chip.faults import FAULTS
-from chiploop.chip.open import REMOTE
+from chiploop.chip.open import POOL, RAY, REMOTE, simple_names
 from chiploop.chip.profile import profile_names, read_profile
 from chiploop.chip.rules import RULES
 from chiploop.datasets.base import DATASETS
-from chiploop.errors import RecipeError, nearest
+from chiploop.errors import DeviceError, RecipeError, nearest
 from chiploop.events.codecs import CODECS
 from chiploop.recipes.recipe import Recipe, read_recipe, recipe_names
 from chiploop.recipes.tables import UNTRAINED
@@ -54,11 +54,25 @@ def require_names(recipe: Recipe) -> None:
     _require("network.surrogate", recipe.network.surrogate, list(_registered("network", "SURROGATES")))
     if "/" not in recipe.chip.profile and not recipe.chip.profile.endswith(".toml"):
         _require("chip.profile", recipe.chip.profile, profile_names())
-    _require("chip.device", recipe.chip.device.partition(":")[0], [*SIMULATORS, REMOTE])
+    require_loopable(recipe.chip.device)
     for name, row in recipe.learn.items():
         _require(f"learn.{name}.method", row.method, list(_methods()))
         if row.warm_start is not None and row.warm_start not in recipe.learn and not Path(row.warm_start).is_file():
             raise RecipeError(f"learn.{name}.warm_start = {row.warm_start!r}: there is no such file")
+
+
+def require_loopable(device: str) -> None:
+    """Raise RecipeError unless a device, or every member of a pool, shows what happens inside it."""
+    kind, known = device.partition(":")[0], [*SIMULATORS, REMOTE, POOL, RAY]
+    if kind not in DEVICES.names():
+        raise RecipeError(f"chip.device = {device!r}: {nearest(kind, known)}")
+    try:
+        kinds = simple_names(device) if kind in (POOL, RAY) else (kind,)
+    except DeviceError as error:
+        raise RecipeError(f"chip.device = {device!r}: {error}") from error
+    for one in kinds:
+        if one not in (*SIMULATORS, REMOTE):
+            raise RecipeError(f"chip.device = {device!r} cannot be in the loop: {nearest(one, known)}")
 
 
 def _require(key: str, name: str, choices: list[str]) -> None:

@@ -14,10 +14,9 @@ import numpy as np
 from chiploop import tree
 from chiploop.chip.device import Device
 from chiploop.chip.faults import Fault, FaultyDevice, make_faults
-from chiploop.chip.open import REMOTE, device_opener
+from chiploop.chip.open import device_opener
 from chiploop.chip.profile import read_profile
 from chiploop.digest import digest
-from chiploop.errors import RecipeError, nearest
 from chiploop.learn.augment import Augment
 from chiploop.learn.balance import balance_thresholds, normalize_by_data
 from chiploop.learn.batch import Samples
@@ -32,7 +31,7 @@ from chiploop.measure.accuracy import accuracy, decide
 from chiploop.network.network import Network
 from chiploop.network.surrogate import SURROGATES
 from chiploop.quantize.scheme import IntScheme
-from chiploop.recipes.catalogue import SIMULATORS
+from chiploop.recipes.catalogue import require_loopable
 from chiploop.recipes.prepare import Parts
 from chiploop.recipes.recipe import Recipe
 from chiploop.recipes.tables import UNTRAINED, Chip, Learn
@@ -83,9 +82,7 @@ def open_device(
 
     With `faults` it is a faulty one, the individual chip `fault_seed`.
     """
-    known = (*SIMULATORS, REMOTE)
-    if chip.device.partition(":")[0] not in known:
-        raise RecipeError(f"chip.device = {chip.device!r} cannot be in the loop: {nearest(chip.device, known)}")
+    require_loopable(chip.device)
     opener = device_opener(
         chip.device,
         threads=chip.threads or None,

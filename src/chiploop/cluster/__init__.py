@@ -1,0 +1,1 @@
+"""Several processes, on this machine or on several, by way of Ray: the one door to it."""
