@@ -49,6 +49,38 @@ batch_size = 8
 """
 
 
+SHAPES_RECIPE = """
+name = "tiny-shapes"
+threads = 1
+
+[data]
+dataset = "shapes"
+n = 60
+
+[encode]
+n_windows = 4
+
+[network]
+layers = "4c3p1-P2-3"
+activity = 4.0
+
+[chip]
+threads = 1
+
+[learn.bptt]
+method = "bptt"
+epochs = 1
+batch_size = 8
+
+[learn.cil]
+method = "cil-bptt"
+warm_start = "bptt"
+epochs = 2
+batch_size = 8
+"""
+"""A recipe that needs no data and trains in half a second."""
+
+
 def write_bars(root: Path, *, per_digit: int = 4, split: str = "Train") -> Path:
     """Write recordings in which digit d is a bar of that slope that runs over the sensor; return the root."""
     for digit in range(DIGITS):
