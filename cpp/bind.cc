@@ -178,10 +178,21 @@ void run_batch(Chip& chip, const std::vector<StreamArrays>& arrays, const Column
 
 Isa isa_of(const std::string& name) {
   if (name == "auto") return best_isa();
-  if (name == "portable") return Isa::portable;
-  require(name == "avx2", "isa must be auto, avx2 or portable");
-  require(best_isa() == Isa::avx2, "this machine has no AVX2");
-  return Isa::avx2;
+  std::string here;
+  for (const Isa isa : available_isas()) {
+    if (name == name_of(isa)) return isa;
+    here += std::string(here.empty() ? "" : ", ") + name_of(isa);
+  }
+  for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::neon}) {
+    if (name == name_of(isa)) throw std::invalid_argument("this machine has no " + name + "; it has " + here);
+  }
+  throw std::invalid_argument("isa must be auto, avx512, avx2, neon or portable, not '" + name + "'");
+}
+
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const Isa isa : available_isas()) names.emplace_back(name_of(isa));
+  return names;
 }
 
 using ShapeTuple = std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>;
@@ -267,7 +278,8 @@ void make_chip(Chip* self, const std::vector<CoreArguments>& cores, const ShapeT
 
 NB_MODULE(_core, module) {
   using namespace chiploop;
-  module.def("best_isa", [] { return best_isa() == Isa::avx2 ? "avx2" : "portable"; });
+  module.def("best_isa", [] { return name_of(best_isa()); });
+  module.def("available_isas", &isa_names);
 
   nb::class_<Sinks>(module, "Sinks")
       .def(nb::init<CounterTable, LostTable, Table<std::int64_t>, Table<std::int16_t>,
@@ -280,6 +292,12 @@ NB_MODULE(_core, module) {
            "answers"_a, "clock_us"_a = 0, "isa"_a = "auto")
       .def("run", &run, "stream"_a.noconvert(), "edges"_a.noconvert(), "sinks"_a, "spikes"_a)
       .def("run_batch", &run_batch, "batch"_a.noconvert(), "edges"_a.noconvert(), "sinks"_a, "threads"_a)
+      .def("bare_scatter",
+           [](Chip& chip, const StreamArrays& arrays) {
+             const Columns stream = columns_of(arrays);
+             const nb::gil_scoped_release release;
+             return chip.bare_scatter(stream);
+           }, "stream"_a.noconvert())
       .def("reset", &Chip::reset);
 
   bind_scan(module);

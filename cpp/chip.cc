@@ -207,6 +207,24 @@ RunResult ChipState::run(const Circuit& circuit, const Columns& stream, std::spa
   return result;
 }
 
+std::int64_t ChipState::scatter_bare(const Circuit& circuit, const Columns& stream) {
+  require_addresses(stream, circuit.input);
+  states_[0].counters = {};
+  for (std::size_t from = 0; from < stream.t_us.size(); from += kChunk) {
+    gather(stream, from, std::min(from + kChunk, stream.t_us.size()), input_);
+    circuit.cores[0].scatter_bare(states_[0], input_.events());
+  }
+  return states_[0].counters.synops;
+}
+
+std::int64_t Chip::bare_scatter(const Columns& stream) {
+  const std::scoped_lock lock(mutex_);
+  state_.reset();
+  const std::int64_t synops = state_.scatter_bare(circuit_, stream);
+  state_.reset();
+  return synops;
+}
+
 void Chip::reset() {
   const std::scoped_lock lock(mutex_);
   state_.reset();

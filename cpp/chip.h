@@ -78,6 +78,9 @@ class ChipState {
   RunResult run(const Circuit& circuit, const Columns& stream, std::span<const std::int64_t> edges,
                 std::span<const Watch> watches);
 
+  // Adds the weights of every event to the first core's states and does nothing else; returns the synops.
+  std::int64_t scatter_bare(const Circuit& circuit, const Columns& stream);
+
  private:
   // Runs events [from, to) of the stream and the clock's edges before `until`, which no event reaches.
   void advance(const Circuit& circuit, const Columns& stream, std::size_t from, std::size_t to, std::int64_t until,
@@ -110,6 +113,9 @@ class Chip {
   // Runs each stream from reset state on up to `threads` threads; watches[b] are those of stream b.
   std::vector<RunResult> run_batch(std::span<const Columns> batch, std::span<const std::int64_t> edges,
                                    std::span<const std::vector<Watch>> watches, unsigned threads);
+
+  // Runs a stream from reset state through the first core's bare scatter, and resets again; returns its synops.
+  std::int64_t bare_scatter(const Columns& stream);
 
  private:
   Circuit circuit_;

@@ -55,11 +55,12 @@ std::vector<Site> sites_of(const CoreConfig& config, std::size_t blocks) {
   for (std::uint32_t y = 0; y < map.height; ++y) {
     for (std::uint32_t x = 0; x < map.width; ++x) {
       const std::uint32_t py = y >> config.pool, px = x >> config.pool;
-      const auto leaves = static_cast<std::uint16_t>(py < height && px < width);
+      const std::uint32_t leaves = py < height && px < width;
       for (std::uint32_t b = 0; b < blocks; ++b) {
         const auto channel = static_cast<std::uint32_t>(b * kLanes);
-        sites.push_back({(y * map.width + x) * map.channels + channel, static_cast<std::uint16_t>(channel),
-                         static_cast<std::uint16_t>(py), static_cast<std::uint16_t>(px), leaves});
+        const PackedAddress first(static_cast<std::uint16_t>(channel), static_cast<std::uint16_t>(py),
+                                  static_cast<std::uint16_t>(px));
+        sites.push_back({first, (y * map.width + x) * map.channels + channel, leaves});
       }
     }
   }
@@ -83,8 +84,6 @@ std::vector<WeightBlock> weights_of(const CoreConfig& config, std::size_t blocks
 
 }  // namespace
 
-Isa best_isa() { return has_avx2() ? Isa::avx2 : Isa::portable; }
-
 Core::Core(const CoreConfig& given, Isa isa) : config(given) {
   blocks = (config.neurons.channels + kLanes - 1) / kLanes;
   row_blocks = config.neurons.width * blocks;
@@ -92,6 +91,7 @@ Core::Core(const CoreConfig& given, Isa isa) : config(given) {
   weight_plane = config.kernel_height * weight_row;
   rows = reaches(config.in.height, config.neurons.height, config.kernel_height, config.stride, config.padding);
   columns = reaches(config.in.width, config.neurons.width, config.kernel_width, config.stride, config.padding);
+  take_ways();
   sites = sites_of(config, blocks);
   weights = weights_of(config, blocks);
 
@@ -125,16 +125,24 @@ Core::Core(const CoreConfig& given, Isa isa) : config(given) {
     flat_weights.assign(config.weight, config.weight + n);
     fine.assign(config.decay.fine.begin(), config.decay.fine.end());
     coarse.assign(config.decay.coarse.begin(), config.decay.coarse.end());
-    scatter_ = general_scatter(*this);
-    tick_ = general_tick(*this);
-  } else {
-    scatter_ = isa == Isa::avx2 ? avx2_scatter(*this) : portable_scatter(*this);
-    tick_ = portable_tick(*this);
   }
+  const Kernels kernels = kernels_for(*this, isa);
+  scatter_ = kernels.scatter;
+  tick_ = kernels.tick;
+  bare_ = kernels.bare;
   config.weight = nullptr;  // the caller's arrays; copied above
   config.bias = nullptr;
   config.thresholds = nullptr;
   config.decay = {};
+}
+
+void Core::take_ways() {
+  const auto width = static_cast<std::uint32_t>(blocks), row = static_cast<std::uint32_t>(row_blocks);
+  const auto kernel_row = static_cast<std::uint32_t>(weight_row);
+  for (const Reach& reach : rows) row_ways.push_back({reach.first * row, reach.weight * kernel_row, reach.count});
+  for (const Reach& reach : columns) {
+    column_ways.push_back({reach.first * width, reach.weight * width, reach.count * width});
+  }
 }
 
 void Core::take_thresholds(std::int32_t& smallest, std::int32_t& largest) {
@@ -170,6 +178,10 @@ void Core::take_bias(std::int32_t& lowest, std::int32_t& highest) {
 void Core::copy_potentials(const CoreState& state, std::int64_t t_us, std::int16_t* to) const {
   if (is_general) return copy_general(*this, state, t_us, to);
   const std::size_t features = config.neurons.channels;
+  if (features % kLanes == 0) {  // no padding between positions
+    std::memcpy(to, state.v.data(), state.v.size() * sizeof(StateBlock));
+    return;
+  }
   for (std::size_t block = 0; block < state.v.size(); block += blocks, to += features) {
     std::memcpy(to, state.v[block].lane, features * sizeof(std::int16_t));
   }
@@ -198,15 +210,19 @@ void Core::run(CoreState& state, std::span<const Event> in, const Tap& tap, Even
   scatter_({*this, state, in, tap, out});
 }
 
+void Core::scatter_bare(CoreState& state, std::span<const Event> in) const {
+  if (bare_ == nullptr) throw std::invalid_argument("leaky neurons and 32-bit states have no vector kernel to compare with");
+  EventBuffer none;
+  bare_({*this, state, in, Tap{}, none});
+}
+
 namespace {
 
-std::uint32_t next_lane(std::uint32_t lanes) { return static_cast<std::uint32_t>(std::countr_zero(lanes)) >> 1; }
-
 // Reports spikes to the tap: window counts (full at 65535, the rest is lost), totals, and the spikes themselves.
-void report(const Job& job, const Hit& hit, std::uint32_t lane, std::int64_t spikes) {
+void report(const Job& job, const Place& place, std::int64_t spikes) {
   const Tap& tap = job.tap;
-  const Site& site = job.core.sites[hit.block()];
-  const std::uint32_t neuron = site.neuron + lane;
+  const Site& site = job.core.sites[place.block];
+  const std::uint32_t neuron = site.neuron + place.lane;
   if (tap.totals != nullptr) tap.totals[neuron] += spikes;
   if (tap.counts != nullptr) {
     constexpr std::int64_t full = std::numeric_limits<std::uint16_t>::max();
@@ -215,58 +231,50 @@ void report(const Job& job, const Hit& hit, std::uint32_t lane, std::int64_t spi
     job.state.lost += spikes - fits;
   }
   if (tap.spikes != nullptr) {
-    const auto position = static_cast<std::uint32_t>(hit.block() / job.core.blocks);
+    const auto position = static_cast<std::uint32_t>(place.block / job.core.blocks);
     const std::uint32_t width = job.core.config.neurons.width;
-    const Event event{job.in[hit.event()].t_us, static_cast<std::uint16_t>(site.channel + lane),
+    const std::size_t feature = place.block % job.core.blocks * kLanes + place.lane;
+    const Event event{job.in[place.event].t_us, static_cast<std::uint16_t>(feature),
                       static_cast<std::uint16_t>(position / width), static_cast<std::uint16_t>(position % width), 0};
     for (std::int64_t i = 0; i < spikes; ++i) tap.spikes->push(event);
   }
 }
 
-}  // namespace
-
-void fire_once(const Job& job, std::span<const Hit> hits) {
-  const bool tapped = job.tap.any();
-  std::int64_t spikes = 0;
-  Event* next = job.out.room(hits.size() * kLanes + 1);
+// Calls `what` with the place of every lane that fired.
+template <typename What>
+void for_each_place(std::span<const Hit> hits, What what) {
   for (const Hit& hit : hits) {
-    const Site site = job.core.sites[hit.block()];
-    const std::int64_t t_us = job.in[hit.event()].t_us;
-    for (std::uint32_t lanes = hit.lanes & kOneBitALane; lanes != 0; lanes &= lanes - 1) {
-      const std::uint32_t lane = next_lane(lanes);
-      // Always written, kept only if it leaves: cheaper than a branch on the edge of an odd map.
-      *next = {t_us, static_cast<std::uint16_t>(site.channel + lane), site.y, site.x, 0};
-      next += site.leaves;
-      spikes += 1;
-      if (tapped) report(job, hit, lane, 1);
+    for (std::uint64_t lanes = hit.lanes(); lanes != 0; lanes &= lanes - 1) {
+      const auto lane = static_cast<std::uint32_t>(std::countr_zero(lanes));
+      what(Place{hit.event(), hit.block() + lane / kLanes, static_cast<std::uint32_t>(lane % kLanes)});
     }
   }
-  job.out.commit(next);
-  job.state.counters.spikes += spikes;
 }
 
-void emit(const Job& job, const Hit& hit, std::uint32_t lane, std::int64_t spikes) {
-  const Site site = job.core.sites[hit.block()];
+}  // namespace
+
+void emit(const Job& job, const Place& place, std::int64_t spikes) {
+  const Site& site = job.core.sites[place.block];
   job.state.counters.spikes += spikes;
-  if (job.tap.any()) report(job, hit, lane, spikes);
+  if (job.tap.any()) report(job, place, spikes);
   if (site.leaves == 0) return;
-  const std::int64_t t_us = job.in[hit.event()].t_us;
   Event* next = job.out.room(static_cast<std::size_t>(spikes));
-  std::fill_n(next, spikes, Event{t_us, static_cast<std::uint16_t>(site.channel + lane), site.y, site.x, 0});
+  std::fill_n(next, spikes, site.first.event(job.in[place.event].t_us, place.lane));
   job.out.commit(next + spikes);
 }
 
+void fire_tapped(const Job& job, std::span<const Hit> hits) {
+  for_each_place(hits, [&](const Place& place) { emit(job, place, 1); });
+}
+
 void fire_many(const Job& job, std::span<const Hit> hits) {
-  for (const Hit& hit : hits) {
-    for (std::uint32_t lanes = hit.lanes & kOneBitALane; lanes != 0; lanes &= lanes - 1) {
-      const std::uint32_t lane = next_lane(lanes);
-      const std::int32_t threshold = job.core.threshold(hit.block(), lane);
-      std::int16_t& v = job.state.v[hit.block()].lane[lane];
-      const std::int32_t spikes = v / threshold;
-      v = static_cast<std::int16_t>(v % threshold);
-      emit(job, hit, lane, spikes);
-    }
-  }
+  for_each_place(hits, [&](const Place& place) {
+    const std::int32_t threshold = job.core.threshold(place.block, place.lane);
+    std::int16_t& v = job.state.v[place.block].lane[place.lane];
+    const std::int32_t spikes = v / threshold;
+    v = static_cast<std::int16_t>(v % threshold);
+    emit(job, place, spikes);
+  });
 }
 
 }  // namespace chiploop

@@ -35,10 +35,15 @@ struct Shape {
 
 enum class Reset { subtract, zero };
 enum class SpikesPerUpdate { one, all };
-enum class Isa { portable, avx2 };
+enum class Isa { portable, avx2, avx512, neon };
 
-// The fastest instruction set of this machine that a kernel was built for.
-Isa best_isa();
+// As the caller says it: "portable", "avx2", "avx512", "neon".
+const char* name_of(Isa isa);
+
+// What this machine can run, the fastest first; portable is always the last.
+std::vector<Isa> available_isas();
+
+inline Isa best_isa() { return available_isas().front(); }
 
 // What a leak multiplies a state by over dt us, in 2^-31: fine[dt mod 1024] coarse[dt / 1024]; 0 past the table's end.
 struct Decay {
@@ -76,13 +81,19 @@ struct Reach {
   std::uint32_t weight;  // place of the weight row that goes with `first`; the others follow
 };
 
+// The same in blocks, as the kernels want it: what leads to the first block of states and of weights, and how many rows
+// (or blocks of a row) follow.
+struct Way {
+  std::uint32_t state;
+  std::uint32_t weight;
+  std::uint32_t count;
+};
+
 // Where the neurons of one block stand, by block index (y * width + x) * blocks + feature / 16.
 struct Site {
-  std::uint32_t neuron;   // index of lane 0 in the unpadded map [y][x][F]
-  std::uint16_t channel;  // feature of lane 0
-  std::uint16_t y;        // pooled address
-  std::uint16_t x;
-  std::uint16_t leaves;  // 1 if the pooled address lies inside the output map, else the spike has nowhere to go
+  PackedAddress first;   // pooled address of lane 0
+  std::uint32_t neuron;  // index of lane 0 in the unpadded map [y][x][F]
+  std::uint32_t leaves;  // 1 if the pooled address lies inside the output map, else the spike has nowhere to go
 };
 
 // Exact counts of one run; the order is that of COUNTER_NAMES in Python.
@@ -98,13 +109,13 @@ struct Counters {
   std::int64_t clocked = 0;
 };
 
-// A block in which neurons fired. Kernels write one for every block they update and keep it only if a lane fired, which
-// costs less than a branch that nobody can predict; spikes are made from the list afterwards.
+// Which lanes fired of up to four blocks that lie side by side. Kernels write one for each such word of blocks that they
+// update, whether or not a neuron fired; spikes are made from the list afterwards.
 struct Hit {
-  std::uint64_t place;  // event of the chunk << 32 | block
-  std::uint32_t lanes;  // two bits a lane, as the byte mask of int16 lanes comes out of the register
-  std::uint32_t unused;
+  std::uint32_t low, high;  // one bit a lane, that of the first block's first lane lowest
+  std::uint64_t place;      // event of the chunk << 32 | first block
 
+  std::uint64_t lanes() const { return std::uint64_t{high} << 32 | low; }
   std::uint32_t event() const { return static_cast<std::uint32_t>(place >> 32); }
   std::uint32_t block() const { return static_cast<std::uint32_t>(place); }
 };
@@ -145,6 +156,10 @@ class Core {
   // Runs the events through the core in order; appends the spikes that leave to `out`.
   void run(CoreState& state, std::span<const Event> in, const Tap& tap, EventBuffer& out) const;
 
+  // Adds the weights of each event to its rows of states and does nothing else: what memory and adders allow at best.
+  // Leaves states that mean nothing; counts events and synops. Throws std::invalid_argument for the general kernel.
+  void scatter_bare(CoreState& state, std::span<const Event> in) const;
+
   // Adds the bias to every neuron, as the slow clock does; appends the spikes that leave to `out`.
   void tick(CoreState& state, std::int64_t t_us, const Tap& tap, EventBuffer& out) const;
 
@@ -177,6 +192,7 @@ class Core {
   std::vector<WeightBlock> weights;
   std::vector<Reach> rows;     // by input y
   std::vector<Reach> columns;  // by input x
+  std::vector<Way> row_ways, column_ways;
   std::vector<Site> sites;     // by block
   std::vector<StateBlock> below;      // by block, where there is a map: each threshold less one
   std::vector<StateBlock> bias;       // by block of one position
@@ -188,9 +204,11 @@ class Core {
   // Copy what the caller gave, and widen the bounds that the proofs about saturation start from.
   void take_thresholds(std::int32_t& smallest, std::int32_t& largest);
   void take_bias(std::int32_t& lowest, std::int32_t& highest);
+  void take_ways();
 
   Scatter scatter_;
   Scatter tick_;
+  Scatter bare_;
 };
 
 }  // namespace chiploop

@@ -1,34 +1,18 @@
-// Tests of the core's tables and proofs, and of the two kernels against each other; also meant for the sanitizers.
+// Tests of the core's tables and proofs, and of every kernel against a plain loop; also meant for the sanitizers.
 #include "core.h"
 
-#include <algorithm>
 #include <cstring>
-#include <random>
 
 #include "check.h"
-#include "chip.h"
+#include "plain_core.h"
 
 using namespace chiploop;
 
 namespace {
 
-// A core and the weights it was made from.
-struct Made {
-  std::vector<std::int8_t> weight;
-  CoreConfig config;
-  Core build(Isa isa) {
-    config.weight = weight.data();
-    return Core(config, isa);
-  }
-};
-
-std::uint32_t outputs(std::uint32_t inputs, std::uint32_t kernel, std::uint32_t stride, std::uint32_t padding) {
-  return (inputs + 2 * padding - kernel) / stride + 1;
-}
-
 Made single_synapse(int weight, int threshold, int floor, Reset reset, SpikesPerUpdate rule) {
   const CoreConfig config{nullptr, 1, 1, threshold, floor, reset, rule, 1, 0, 0, {1, 1, 1}, {1, 1, 1}};
-  return {{static_cast<std::int8_t>(weight)}, config};
+  return {{static_cast<std::int8_t>(weight)}, config, {}, {}};
 }
 
 void buffer_keeps_events_while_it_grows() {
@@ -51,7 +35,9 @@ void reach_follows_the_definition() {
         const std::uint32_t n = outputs(inputs, kernel, stride, padding);
         const Shape in{1, 1, inputs}, neurons{1, outputs(1, 1, stride, padding), n};
         Made made{std::vector<std::int8_t>(kernel),
-                  {nullptr, 1, kernel, 100, -100, Reset::subtract, SpikesPerUpdate::one, stride, padding, 0, in, neurons}};
+                  {nullptr, 1, kernel, 100, -100, Reset::subtract, SpikesPerUpdate::one, stride, padding, 0, in, neurons},
+                  {},
+                  {}};
         for (std::uint32_t k = 0; k < kernel; ++k) made.weight[k] = static_cast<std::int8_t>(k + 1);
         const Core core = made.build(Isa::portable);
         for (std::uint32_t i = 0; i < inputs; ++i) {
@@ -97,98 +83,154 @@ void several_spikes_are_due_only_where_weights_pass_the_threshold() {
   CHECK(!multiple(51, SpikesPerUpdate::all, Reset::zero));
 }
 
-Made random_core(std::mt19937& random) {
-  const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int>(low, high)(random); };
-  const auto size = [&](std::uint32_t low, std::uint32_t high) {
-    return std::uniform_int_distribution<std::uint32_t>(low, high)(random);
-  };
-  CoreConfig config{};
-  config.in = {size(1, 3), size(1, 12), size(1, 12)};
-  config.padding = size(0, 3);
-  config.stride = size(1, 4);
-  config.kernel_height = size(1, config.in.height + 2 * config.padding);
-  config.kernel_width = size(1, config.in.width + 2 * config.padding);
-  config.neurons = {size(1, 40),
-                    outputs(config.in.height, config.kernel_height, config.stride, config.padding),
-                    outputs(config.in.width, config.kernel_width, config.stride, config.padding)};
-  config.pool = std::min(config.neurons.height, config.neurons.width) >= 2 ? size(0, 1) : 0;
-  config.threshold = pick(0, 3) == 0 ? pick(1, 32767) : pick(40, 400);
-  config.floor = pick(0, 2) == 0 ? -32768 : -pick(0, 500);
-  config.reset = pick(0, 2) == 0 ? Reset::zero : Reset::subtract;
-  config.spikes_per_update = pick(0, 1) == 0 ? SpikesPerUpdate::all : SpikesPerUpdate::one;
-  const std::size_t area = std::size_t{config.kernel_height} * config.kernel_width;
-  Made made{std::vector<std::int8_t>(config.in.channels * area * config.neurons.channels), config};
-  const int drift = pick(-100, 100);
-  for (std::int8_t& w : made.weight) w = static_cast<std::int8_t>(std::clamp(drift + pick(-60, 60), -128, 127));
-  return made;
+// What one kind of tap saw of a run.
+struct Seen {
+  CoreState state;
+  EventBuffer out, spikes;
+  std::vector<std::uint16_t> counts;
+  std::vector<std::int64_t> totals;
+};
+
+enum class Taps { none, counts, all };
+
+Seen run(const Core& core, std::span<const Event> in, Taps taps) {
+  const std::size_t n = core.config.neurons.size();
+  Seen seen{core.fresh_state(), {}, {}, std::vector<std::uint16_t>(n), std::vector<std::int64_t>(n)};
+  Tap tap;
+  if (taps != Taps::none) tap.counts = seen.counts.data();
+  if (taps == Taps::all) tap.totals = seen.totals.data(), tap.spikes = &seen.spikes;
+  core.run(seen.state, in, tap, seen.out);
+  return seen;
 }
 
-void kernels_agree() {
+void require_same_events(const EventBuffer& buffer, const std::vector<Event>& want) {
+  CHECK(buffer.size() == want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const Event& a = buffer.events()[i];
+    const Event& b = want[i];
+    CHECK(a.t_us == b.t_us && a.channel == b.channel && a.y == b.y && a.x == b.x && a.unused == 0);
+  }
+}
+
+void require_same(const Core& core, Seen& seen, const Plain& plain, Taps taps) {
+  std::vector<std::int16_t> v(core.config.neurons.size());
+  core.copy_potentials(seen.state, 0, v.data());
+  for (std::size_t i = 0; i < v.size(); ++i) CHECK(v[i] == plain.v[i]);
+  CHECK(std::memcmp(&seen.state.counters, &plain.counters, sizeof(Counters)) == 0);
+  require_same_events(seen.out, plain.out);
+  if (taps == Taps::none) return;
+  for (std::size_t i = 0; i < v.size(); ++i) CHECK(seen.counts[i] == plain.totals[i]);
+  if (taps != Taps::all) return;
+  CHECK(seen.totals == plain.totals);
+  require_same_events(seen.spikes, plain.spikes);
+}
+
+// Every instruction set of this machine, whatever is tapped; also with other thresholds everywhere and with a bias.
+void kernels_equal_the_plain_loop() {
   std::mt19937 random(7);
+  Counters reached;
   for (int trial = 0; trial < 300; ++trial) {
     Made made = random_core(random);
-    const Core plain = made.build(Isa::portable), fast = made.build(best_isa());
-    std::vector<Event> in(400);
-    const bool one_address = trial % 3 == 0;
-    for (Event& event : in) {
-      event = {0, static_cast<std::uint16_t>(random() % made.config.in.channels),
-               static_cast<std::uint16_t>(random() % made.config.in.height),
-               static_cast<std::uint16_t>(random() % made.config.in.width), 0};
-      if (one_address) event = in.front();
+    made.randomise_map(random, trial % 2 == 0);
+    const std::vector<Event> in = random_stream(random, made.config, trial % 3 == 0);
+    Plain plain(made);
+    for (const Event& event : in) plain.hear(event);
+    for (const Isa isa : available_isas()) {
+      const Core core = made.build(isa);
+      for (const Taps taps : {Taps::none, Taps::counts, Taps::all}) {
+        Seen seen = run(core, in, taps);
+        require_same(core, seen, plain, taps);
+      }
     }
-    CoreState states[2] = {plain.fresh_state(), fast.fresh_state()};
-    std::vector<std::uint16_t> counts[2];
-    EventBuffer out[2], spikes[2];
-    for (int i = 0; i < 2; ++i) {
-      counts[i].resize(made.config.neurons.size());
-      const Tap tap{counts[i].data(), nullptr, &spikes[i]};
-      (i == 0 ? plain : fast).run(states[i], in, tap, out[i]);
+    reached.spikes += plain.counters.spikes, reached.floored += plain.counters.floored;
+    reached.saturated_high += plain.counters.saturated_high, reached.saturated_low += plain.counters.saturated_low;
+  }
+  CHECK(reached.spikes > 0 && reached.floored > 0 && reached.saturated_high > 0 && reached.saturated_low > 0);
+}
+
+// Biases far apart reach every limit within some hundred edges of the clock.
+void ticks_equal_the_plain_loop() {
+  std::mt19937 random(11);
+  for (int trial = 0; trial < 60; ++trial) {
+    Made made = random_core(random);
+    made.randomise_map(random, trial % 2 == 0);
+    made.bias.resize(made.config.neurons.channels);
+    for (std::int16_t& b : made.bias) b = static_cast<std::int16_t>(std::uniform_int_distribution<int>(-300, 300)(random));
+    Plain plain(made);
+    for (std::int64_t edge = 0; edge < 120; ++edge) plain.tick(edge);
+    for (const Isa isa : available_isas()) {
+      const Core core = made.build(isa);
+      Seen seen = run(core, {}, Taps::all);
+      const Tap tap{seen.counts.data(), seen.totals.data(), &seen.spikes};
+      for (std::int64_t edge = 0; edge < 120; ++edge) core.tick(seen.state, edge, tap, seen.out);
+      require_same(core, seen, plain, Taps::all);
     }
-    CHECK(std::memcmp(states[0].v.data(), states[1].v.data(), states[0].v.size() * sizeof(StateBlock)) == 0);
-    CHECK(std::memcmp(&states[0].counters, &states[1].counters, sizeof(Counters)) == 0);
-    CHECK(counts[0] == counts[1] && states[0].lost == states[1].lost);
-    CHECK(out[0].size() == out[1].size() && spikes[0].size() == spikes[1].size());
-    CHECK(static_cast<std::int64_t>(spikes[0].size()) == states[0].counters.spikes);
-    for (std::size_t i = 0; i < out[0].size(); ++i) {
-      const Event &a = out[0].events()[i], &b = out[1].events()[i];
-      CHECK(a.channel == b.channel && a.y == b.y && a.x == b.x);
+  }
+}
+
+// A count holds 65535 spikes; what comes after is counted as lost.
+void full_counts_lose_the_rest() {
+  Made made = single_synapse(1, 1, 0, Reset::subtract, SpikesPerUpdate::one);
+  const std::vector<Event> in(65540, Event{});
+  for (const Isa isa : available_isas()) {
+    const Core core = made.build(isa);
+    for (const Taps taps : {Taps::counts, Taps::all}) {
+      const Seen seen = run(core, in, taps);
+      CHECK(seen.counts[0] == 65535 && seen.state.lost == 5 && seen.state.counters.spikes == 65540);
+    }
+  }
+}
+
+// One event reaches 64 positions of 10,000 features each, which is more blocks than a lane's count holds.
+void large_maps_count_exactly() {
+  constexpr std::uint32_t features = 10000;
+  Made made{std::vector<std::int8_t>(std::size_t{features} * 64, -1),
+            {nullptr, 8, 8, 100, -1, Reset::subtract, SpikesPerUpdate::one, 1, 7, 0, {1, 1, 1}, {features, 8, 8}},
+            {},
+            {}};
+  const std::vector<Event> in(3, Event{});
+  for (const Isa isa : available_isas()) {
+    const Core core = made.build(isa);
+    CHECK(core.most_hits > 32767);
+    const Seen seen = run(core, in, Taps::none);
+    // The first event leaves -1, which is no less than the floor; the two others are floored everywhere.
+    CHECK(seen.state.counters.floored == 2 * 64 * std::int64_t{features});
+    CHECK(seen.state.counters.synops == 3 * 64 * std::int64_t{features});
+  }
+}
+
+// The yardstick adds every weight and nothing more: states are sums in int16 that wrap.
+void the_bare_scatter_only_adds() {
+  std::mt19937 random(13);
+  for (int trial = 0; trial < 60; ++trial) {
+    Made made = random_core(random);
+    const std::vector<Event> in = random_stream(random, made.config, trial % 3 == 0);
+    Made endless = made;  // its plain loop never fires and has no bounds within reach
+    endless.thresholds.assign(made.config.neurons.size(), kDead);
+    endless.config.wide = true;
+    endless.config.floor = INT16_MIN;
+    Plain plain(endless);
+    for (const Event& event : in) plain.hear(event);
+    for (const Isa isa : available_isas()) {
+      const Core core = made.build(isa);
+      CoreState state = core.fresh_state();
+      core.scatter_bare(state, in);
+      CHECK(state.counters.synops == plain.counters.synops && state.counters.events_in == 400);
+      std::vector<std::int16_t> v(plain.v.size());
+      core.copy_potentials(state, 0, v.data());
+      for (std::size_t i = 0; i < v.size(); ++i) CHECK(v[i] == static_cast<std::int16_t>(plain.v[i]));
     }
   }
 }
 
 void padding_lanes_stay_silent() {
   Made made = single_synapse(127, 1, 0, Reset::subtract, SpikesPerUpdate::one);
-  const Core core = made.build(best_isa());
-  CoreState state = core.fresh_state();
-  EventBuffer out;
   const std::vector<Event> in(5000, Event{});
-  core.run(state, in, Tap{}, out);
-  CHECK(out.size() == 5000 && state.counters.spikes == 5000 && state.counters.synops == 5000);
-  for (std::size_t lane = 1; lane < kLanes; ++lane) CHECK(state.v[0].lane[lane] == 0);
-}
-
-// More events than a chunk, with a window edge inside: 3000 events of weight 1 at theta 2 give 1500 spikes.
-void chunks_and_windows_lose_nothing() {
-  Made made = single_synapse(1, 2, 0, Reset::subtract, SpikesPerUpdate::one);
-  std::vector<Core> cores;
-  cores.push_back(made.build(best_isa()));
-  Chip chip(std::move(cores), {{{0, 0, 0}}, {{}}, {true}}, {1, 1, 1});
-  std::vector<std::int64_t> t(3000), edges{0, 1501, 4000};
-  for (std::size_t i = 0; i < t.size(); ++i) t[i] = static_cast<std::int64_t>(i);
-  const std::vector<std::uint16_t> zero(3000);
-  std::uint16_t counts[2] = {0, 0};
-  std::int16_t potentials[2] = {-1, -1};
-  Watch watch;
-  watch.counts = counts;
-  watch.potentials = potentials;
-  watch.counts_stride = watch.potentials_stride = 1;
-  EventBuffer out;
-  watch.outputs = &out;
-  const RunResult result = chip.run({t, zero, zero, zero, 0, 4000}, edges, {&watch, 1});
-  CHECK(out.size() == 1500 && out.events()[0].t_us == 1 && out.events()[1499].t_us == 2999);
-  CHECK(counts[0] == 750 && counts[1] == 750);        // 1501 events leave one behind
-  CHECK(potentials[0] == 1 && potentials[1] == 0);
-  CHECK(result.counters[0].events_in == 3000 && result.lost == 0);
+  for (const Isa isa : available_isas()) {
+    const Seen seen = run(made.build(isa), in, Taps::none);
+    CHECK(seen.out.size() == 5000 && seen.state.counters.spikes == 5000 && seen.state.counters.synops == 5000);
+    for (std::size_t lane = 1; lane < kLanes; ++lane) CHECK(seen.state.v[0].lane[lane] == 0);
+  }
 }
 
 }  // namespace
@@ -198,7 +240,10 @@ int main() {
   reach_follows_the_definition();
   saturation_is_ruled_out_only_where_it_cannot_happen();
   several_spikes_are_due_only_where_weights_pass_the_threshold();
-  kernels_agree();
+  kernels_equal_the_plain_loop();
+  ticks_equal_the_plain_loop();
+  full_counts_lose_the_rest();
+  large_maps_count_exactly();
+  the_bare_scatter_only_adds();
   padding_lanes_stay_silent();
-  chunks_and_windows_lose_nothing();
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,6 +18,24 @@ struct Event {
   std::uint16_t y;
   std::uint16_t x;
   std::uint16_t unused;
+};
+
+// The address part of an event as it lies in memory: writing a spike is two stores of 8 bytes, and its feature an addition.
+class PackedAddress {
+ public:
+  PackedAddress(std::uint16_t channel, std::uint16_t y, std::uint16_t x) : bits_(pack({channel, y, x, 0})) {}
+
+  // The event of the channel that comes `further` channels after.
+  Event event(std::int64_t t_us, std::uint32_t further) const {
+    return std::bit_cast<Event>(std::array{std::bit_cast<std::uint64_t>(t_us), bits_ + further * pack({1, 0, 0, 0})});
+  }
+
+ private:
+  static constexpr std::uint64_t pack(const std::array<std::uint16_t, 4>& parts) {
+    return std::bit_cast<std::uint64_t>(parts);
+  }
+
+  std::uint64_t bits_;
 };
 
 // A growing run of events that is written through a raw pointer: room(n), then commit() what was written. The hot loop

@@ -10,23 +10,38 @@
 
 namespace chiploop {
 
+// CHIPLOOP_TARGET says what a kernel's functions are compiled for, and is defined by each kernel's file.
+#define CHIPLOOP_INLINE CHIPLOOP_TARGET __attribute__((always_inline)) static inline
+
 // How the update leaves a neuron that fired; `later`: fire_many() divides, as several spikes may be due.
 enum class Fired { subtract, zero, later };
 
-Scatter portable_scatter(const Core& core);
-Scatter portable_tick(const Core& core);
-Scatter general_scatter(const Core& core);
-Scatter general_tick(const Core& core);
-Scatter avx2_scatter(const Core& core);
+// What runs events through a core, what runs an edge of the slow clock, and the yardstick of the first: the same rows of
+// weights added to the same states, and nothing else (null: there is none).
+struct Kernels {
+  Scatter scatter;
+  Scatter tick;
+  Scatter bare;
+};
+
+Kernels portable_kernels(const Core& core);
+Kernels avx2_kernels(const Core& core);
+Kernels avx512_kernels(const Core& core);
+Kernels neon_kernels(const Core& core);
+Kernels general_kernels(const Core& core);
+
+// Those of an instruction set that this machine has; the general ones where the core needs them.
+Kernels kernels_for(const Core& core, Isa isa);
+
 bool has_avx2();
+bool has_avx512();
+bool has_neon();
 
-inline constexpr std::uint32_t kOneBitALane = 0x55555555u;
-
-// Hits that a kernel collects before it makes spikes of them: some chunks' worth, and always room for one event's and
-// for the write that is not kept.
+// Hits that a kernel collects before it makes spikes of them: few enough to stay in the first-level cache, and always
+// room for those of one event and of one position at the clock's edge.
 inline std::size_t hit_room(const Core& core) {
-  constexpr std::size_t kUsual = 2048;
-  return std::max(kUsual, core.most_hits + 1);
+  constexpr std::size_t kUsual = 1024;
+  return std::max({kUsual, core.most_hits, core.blocks});
 }
 
 // What one call of a kernel works on.
@@ -38,13 +53,20 @@ struct Job {
   EventBuffer& out;
 };
 
-// Emits one spike for every lane that fired, in the order of events, y, x, feature.
-void fire_once(const Job& job, std::span<const Hit> hits);
+// Emits one spike for every lane that fired, and reports it to whatever is tapped.
+void fire_tapped(const Job& job, std::span<const Hit> hits);
 
 // Emits every spike that is due (V / threshold of them) and leaves the remainder.
 void fire_many(const Job& job, std::span<const Hit> hits);
 
-// Emits the spikes of one neuron, feature `lane` of a block, for the event that this hit names.
-void emit(const Job& job, const Hit& hit, std::uint32_t lane, std::int64_t spikes);
+// One neuron of a job: the event that reached it, its block, its feature within the block.
+struct Place {
+  std::size_t event;
+  std::size_t block;
+  std::uint32_t lane;
+};
+
+// Emits the spikes of one neuron.
+void emit(const Job& job, const Place& place, std::int64_t spikes);
 
 }  // namespace chiploop

@@ -63,8 +63,7 @@ void update(const Job& job, const Rules& rules, std::size_t event, std::size_t p
   }
   job.state.general[neuron] = static_cast<std::int32_t>(v);
   if (spikes != 0) {
-    const std::uint64_t block = position * core.blocks + f / kLanes;
-    emit(job, {(std::uint64_t{event} << 32) + block, 0, 0}, static_cast<std::uint32_t>(f % kLanes), spikes);
+    emit(job, {event, position * core.blocks + f / kLanes, static_cast<std::uint32_t>(f % kLanes)}, spikes);
   }
 }
 
@@ -117,8 +116,7 @@ void tick(const Job& job) {
 
 }  // namespace
 
-Scatter general_scatter(const Core&) { return scatter; }
-Scatter general_tick(const Core&) { return tick; }
+Kernels general_kernels(const Core&) { return {scatter, tick, nullptr}; }
 
 void copy_general(const Core& core, const CoreState& state, std::int64_t t_us, std::int16_t* to) {
   const std::size_t features = core.config.neurons.channels;

@@ -37,7 +37,10 @@ Link = tuple[int, int, int]
 """Position of the core that hears, further pooling as a shift, channel shift."""
 
 def best_isa() -> str:
-    """Return the fastest instruction set of this machine: avx2 or portable."""
+    """Return the fastest instruction set of this machine: avx512, avx2, neon or portable."""
+
+def available_isas() -> list[str]:
+    """Return the instruction sets that this machine can run, the fastest first; portable is always the last."""
 
 class Sinks:
     """Arrays that a run writes into, made by the caller; maps are [T, B, H, W, F], None where nobody watches."""
@@ -78,6 +81,12 @@ class Chip:
 
     def run_batch(self, batch: Sequence[Stream], edges: NDArray[np.int64], sinks: Sinks, threads: int) -> None:
         """Run every stream from reset state."""
+
+    def bare_scatter(self, stream: Stream) -> int:
+        """Add the weights of every event to the first core's states and do nothing else; the state is reset.
+
+        Returns the synops: the yardstick of `run`, for measuring.
+        """
 
     def reset(self) -> None:
         """Bring every state to zero."""

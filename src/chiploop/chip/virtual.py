@@ -37,7 +37,8 @@ class VirtualDevice:
     """An event-driven spiking-CNN chip in instant time: output events carry the time of their cause.
 
     `threads` bounds the workers of `run_batch` (None: one a processor); results do not depend
-    on it, nor on `isa` ("auto", "avx2", "portable"). Raises DeviceError when the compiled core is missing.
+    on it, nor on `isa` ("auto": the fastest here; "avx512", "avx2", "neon", "portable"). Raises DeviceError when the
+    compiled core is missing, and `load` does where this machine lacks the instruction set.
 
     >>> from chiploop.chip.program import CoreConfig, Program, Target
     >>> from chiploop.events.types import SensorShape
@@ -71,7 +72,7 @@ class VirtualDevice:
 
     @property
     def isa(self) -> str:
-        """Instruction set that the compiled core uses: avx2 or portable."""
+        """Instruction set that the compiled core uses: avx512, avx2, neon or portable."""
         return str(self._module.best_isa()) if self._isa == "auto" else self._isa
 
     def load(self, program: Program) -> None:
