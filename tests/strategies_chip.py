@@ -67,7 +67,9 @@ def random_program(rng: np.random.Generator) -> Program:
 
 def _random_core(rng: np.random.Generator, number: int, shape: SensorShape, targets: tuple[Target, ...]) -> CoreConfig:
     kernel, geometry = random_map(rng, shape)
-    features = int(rng.choice([1, 2, 3, 15, 16, 17, 33] if not targets else [1, 2, 3, 4]))
+    # The vector kernels take blocks of 16 features, by ones, twos and fours.
+    widths = [1, 2, 3, 4, 4, 20, 37] if targets else [1, 2, 3, 15, 16, 17, 33, int(rng.integers(1, 71))]
+    features = int(rng.choice(widths))
     rule = str(rng.choice(["one", "one", "all"]))
     return one_core(
         random_weight(rng, (shape.channels, *kernel, features)),

@@ -30,7 +30,7 @@ from strategies_chip import (
 N_DEFAULT, N_SLOW = 300, 10_000
 N_SYNOPS = 6_000
 """Updates that one random stream may cost: the oracle makes about a million a second."""
-ISAS = ["portable"] if _core.best_isa() == "portable" else ["avx2", "portable"]
+ISAS = _core.available_isas()
 
 
 def check(seed: int) -> Counters:

@@ -27,7 +27,7 @@ from strategies_graph import random_graph
 N_DEFAULT, N_SLOW = 300, 10_000
 N_UPDATES = 3_000
 """What one random stream may cost, edges of the clock and all: the oracle makes some hundred thousand a second."""
-ISAS = ["portable"] if _core.best_isa() == "portable" else ["avx2", "portable"]
+ISAS = _core.available_isas()
 
 
 def affordable_events(rng: np.random.Generator, program: Program, *, start_us: int = 0) -> Events:

@@ -17,7 +17,7 @@ def build_and_test(folder: Path, *options: str) -> None:
     flags = ["-DCHIPLOOP_PYTHON=OFF", "-DCHIPLOOP_TESTS=ON", *options]
     for command in (
         ["cmake", "-S", str(ROOT), "-B", str(folder), *flags],
-        ["cmake", "--build", str(folder)],
+        ["cmake", "--build", str(folder), "--parallel", "2"],
         ["ctest", "--test-dir", str(folder), "--output-on-failure", "--no-tests=error"],
     ):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -29,5 +29,25 @@ def test_cpp(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_cpp_under_sanitizers(tmp_path: Path) -> None:
-    build_and_test(tmp_path, "-DCHIPLOOP_SANITIZE=ON")
+@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
+def test_cpp_under_sanitizers(tmp_path: Path, sanitizers: str) -> None:
+    build_and_test(tmp_path, f"-DCHIPLOOP_SANITIZE={sanitizers}")
+
+
+def test_the_core_on_arm(tmp_path: Path) -> None:
+    """The NEON kernels and the portable ones as an Arm processor runs them, emulated."""
+    compiler = shutil.which("aarch64-linux-gnu-g++")
+    emulator = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if compiler is None or emulator is None:
+        pytest.skip(
+            "needs a compiler for aarch64 and its emulator (on Debian: g++-aarch64-linux-gnu, qemu-user-static)"
+        )
+    cpp = ROOT / "cpp"
+    sources = [cpp / "core.test.cc", cpp / "core.cc", cpp / "isa.cc", *sorted(cpp.glob("kernel_*.cc"))]
+    program = tmp_path / "core"
+    for command in (
+        [compiler, "-std=c++20", "-O1", "-static", *map(str, sources), "-o", str(program)],
+        [emulator, str(program)],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"

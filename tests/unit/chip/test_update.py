@@ -7,12 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from chiploop import _core
 from chiploop.chip.device import DEVICES, Device, Monitor, Trace
 from chiploop.events.types import Events, SensorShape
 from strategies_chip import chain_of, neuron, one_core, pulses
 
 
-@pytest.fixture(params=["virtual", "virtual portable", "oracle"])
+@pytest.fixture(params=[*(f"virtual {isa}" for isa in _core.available_isas()), "oracle"])
 def device(request: pytest.FixtureRequest) -> Iterator[Device]:
     name, *isa = request.param.split()
     with DEVICES.get(name)(**{"isa": isa[0]} if isa else {}) as opened:

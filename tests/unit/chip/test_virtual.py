@@ -64,6 +64,20 @@ def test_an_unknown_instruction_set_is_refused() -> None:
         VirtualDevice(isa="sse9").load(neuron(1))
 
 
+def test_an_instruction_set_that_this_machine_lacks_is_refused() -> None:
+    here = _core.available_isas()
+    missing = next(isa for isa in ("neon", "avx512", "avx2") if isa not in here)  # no processor has all three
+    with pytest.raises(DeviceError, match=f"this machine has no {missing}; it has {', '.join(here)}"):
+        VirtualDevice(isa=missing).load(neuron(1))
+
+
+def test_the_fastest_instruction_set_comes_first_and_portable_last() -> None:
+    here = _core.available_isas()
+    assert here[0] == _core.best_isa() == VirtualDevice().isa
+    assert here[-1] == "portable"
+    assert len(set(here)) == len(here)
+
+
 def test_observations_are_channels_last_in_memory() -> None:
     device = VirtualDevice()
     device.load(small_program())
@@ -145,11 +159,12 @@ def test_devices_and_callers_at_the_same_time_do_not_disturb_one_another() -> No
         require_same_batch(result, alone)  # type: ignore[arg-type]
 
 
-def test_the_portable_kernel_equals_the_fast_one_on_a_long_stream() -> None:
+def test_all_kernels_give_the_same_on_a_long_stream() -> None:
     monitor = Monitor(spikes=("layer0", "layer1"))
     traces = []
-    for isa in ("auto", "portable"):
+    for isa in _core.available_isas():
         device = VirtualDevice(isa=isa)
         device.load(small_program())
         traces.append(device.run(some_events(5, 20_000), monitor=monitor))
-    require_same_trace(*traces)
+    for trace in traces:
+        require_same_trace(trace, traces[0])
