@@ -8,7 +8,7 @@
 #   make wheel    a wheel in dist/
 #   make clean    remove everything that was built, installed or cached here (runs/ stays)
 #
-# Variables: PYTHON=python3.12 chooses the interpreter, VENV=folder the environment, PROGRAM=file and DATASET=name what
+# Variables: PYTHON=python3.12 chooses the interpreter, VENV=folder the environment, DATASET=name what
 # `make bench` runs, RECORDS=folder the records that `make docs` reads, PYTEST_ARGS=... what pytest is told besides.
 
 .DELETE_ON_ERROR:
@@ -19,7 +19,6 @@ BIN := $(VENV)/bin
 RECORDS ?= docs/records
 PYTEST_ARGS ?=
 DATASET ?= mnist5k
-PROGRAM ?= $(firstword $(wildcard runs/*/seed-*/bptt.program.safetensors runs/*/*/seed-*/bptt.program.safetensors))
 
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 10))
 ifeq ($(origin PYTHON),undefined)
@@ -83,8 +82,6 @@ lint: check
 	@$(BIN)/ruff format --check .
 
 bench: $(INSTALLED)
-	@$(BIN)/python benchmarks/core_perf.py $(if $(PROGRAM),--program $(PROGRAM))
-	@$(BIN)/python benchmarks/timed_perf.py
 	@$(BIN)/python benchmarks/loop_share.py --dataset $(DATASET)
 
 docs: $(INSTALLED)
