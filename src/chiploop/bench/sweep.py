@@ -50,10 +50,11 @@ class Sweep:
     def run(self, options: BenchOptions, tell: Tell) -> Outcome:
         """Measure; Ray is started before, and its first process warm, as in all but the first cell of a sweep."""
         with session(cpus=options.threads):
-            tell("cells of a sweep, on Ray and in process")
-            cells = _cell_seconds(options.rounds)
+            # Before the cells, which set this process up for training: it is then no fair place for a pool.
             tell("pools of one and two simulators")
             pools = _pool_rates(options)
+            tell("cells of a sweep, on Ray and in process")
+            cells = _cell_seconds(options.rounds)
         far, near = cells["ray"], cells["in process"]
         more = sorted((a - b) / CELLS for a, b in zip(far.values, near.values, strict=True))
         aim = Aim(
