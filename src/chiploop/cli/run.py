@@ -12,9 +12,11 @@ import typer
 
 from chiploop.cli.console import INTERRUPTED, fail, print_json, print_table
 from chiploop.cli.options import DataOption, JsonOption, QuietOption, SetOption
+from chiploop.cli.together import together
 from chiploop.errors import ChiploopError
 
 if TYPE_CHECKING:
+    from chiploop.learn.distributed import Ranks
     from chiploop.measure.record import RunRecord
     from chiploop.recipes.recipe import Recipe
     from chiploop.report import Written
@@ -27,6 +29,7 @@ EXAMPLES = (
     "Examples:\n\n  chiploop run demo\n\n  chiploop run nmnist-table1 --data ~/data --seeds 3\n\n"
     "  chiploop run demo --set learn.bptt.epochs=2 --set data.n=300 --out runs/quick\n\n"
     "  chiploop run mine.toml --json > result.json\n\n"
+    "  torchrun --nproc-per-node 2 -m chiploop run nmnist-table1\n\n"
     "Ctrl-C at any time: finished epochs are kept, and the same command goes on where it stopped, to the same bits."
 )
 
@@ -49,20 +52,28 @@ def command(
     from chiploop.recipes.folder import claim_folder, default_folder, leave_folder
     from chiploop.recipes.recipe import read_recipe
 
-    read = read_recipe(recipe, changes)
-    require_names(read)
-    folder = out or default_folder(read)
-    is_new = claim_folder(folder, read)
+    folder = out
     begin = time.perf_counter()
     try:
-        records, written = _run(read, data, folder, seeds, quiet=quiet)
-    except ChiploopError:
-        if is_new:
-            leave_folder(folder)
-        raise
+        with together() as ranks:
+            read = read_recipe(recipe, changes)
+            require_names(read)
+            folder = out or default_folder(read)
+            if ranks is not None and not ranks.is_first:
+                _train(read, data, folder, seeds, ranks)
+                return
+            is_new = claim_folder(folder, read)
+            try:
+                records, written = _run(read, data, folder, seeds, quiet=quiet, ranks=ranks)
+            except ChiploopError:
+                if is_new:
+                    leave_folder(folder)
+                raise
     except KeyboardInterrupt:
-        message = f"interrupted; finished epochs are kept in {folder}, and the same command goes on from there"
-        fail(message, code=INTERRUPTED, as_json=as_json)
+        kept = (
+            "" if folder is None else f"; finished epochs are kept in {folder}, and the same command goes on from there"
+        )
+        fail(f"interrupted{kept}", code=INTERRUPTED, as_json=as_json)
     if as_json:
         print_json(_result(read, folder, records, written, time.perf_counter() - begin))
         return
@@ -73,20 +84,29 @@ def command(
     print(f"\nreport: {written.html}")
 
 
+def _train(recipe: Recipe, data: Path | None, folder: Path, seeds: int, ranks: Ranks) -> None:
+    """Take part in training, and do nothing else."""
+    from chiploop.recipes.run import run_recipe
+
+    run_recipe(recipe, root=data, out=folder, seeds=seeds, ranks=ranks)
+
+
 def _run(
-    recipe: Recipe, data: Path | None, folder: Path, seeds: int, *, quiet: bool
+    recipe: Recipe, data: Path | None, folder: Path, seeds: int, *, quiet: bool, ranks: Ranks | None
 ) -> tuple[list[RunRecord], Written]:
     from chiploop.cli.progress import View
 
     with View(quiet=quiet, names=recipe.learn, seeds=seeds) as view:
         view.line(f"[bold]{recipe.name}[/] into {folder}")
         view.stage("starting")
+        from chiploop.learn.distributed import ALONE
         from chiploop.measure.record import read_records, without_folders
         from chiploop.recipes.run import run_recipe  # imports torch, which takes a while
         from chiploop.report import render
 
         command = shlex.join(["chiploop", *map(without_folders, sys.argv[1:])])
-        records = run_recipe(recipe, root=data, out=folder, seeds=seeds, command=command, watcher=view)
+        all_ranks = ranks or ALONE
+        records = run_recipe(recipe, root=data, out=folder, seeds=seeds, command=command, watcher=view, ranks=all_ranks)
         view.stage("report")
         return records, render(read_records(folder), folder)
 

@@ -20,6 +20,13 @@ from chiploop.rng import stream
 
 Transform = Callable[[Events, np.random.Generator], Events]
 
+Share = Callable[[Sequence[int]], Sequence[int]]
+"""From a batch's positions to those of one process."""
+
+
+def _all(positions: Sequence[int]) -> Sequence[int]:
+    return positions
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -65,6 +72,10 @@ class Samples:
         chosen = split_indices(self.labels, [n], seed=0)[0]
         return Samples(self.dataset, self.indices[chosen], self.n_windows, self.cache)
 
+    def part(self, share: Share) -> Samples:
+        """Return the samples at the positions that a process takes."""
+        return Samples(self.dataset, self.indices[list(share(range(len(self))))], self.n_windows, self.cache)
+
     def places_of(self, some: Samples) -> list[int]:
         """Return where samples taken from these stand among them."""
         order = np.argsort(self.indices)
@@ -103,8 +114,12 @@ class Samples:
         for first in range(0, len(self), batch_size):
             yield self.batch(range(first, min(first + batch_size, len(self))))
 
-    def shuffled(self, batch_size: int, *, seed: int, epoch: int, transform: Transform | None) -> Iterator[Batch]:
+    def shuffled(
+        self, batch_size: int, *, seed: int, epoch: int, transform: Transform | None, share: Share = _all
+    ) -> Iterator[Batch]:
         """Yield all samples in the order of (seed, epoch), each transformed by a stream of its own.
+
+        `share` takes its part of each batch's positions.
 
         Nothing depends on what was drawn before, so that training resumed at an epoch sees the same batches.
         """
@@ -116,7 +131,8 @@ class Samples:
             return _cut(transform(events, generator), int(self.edges_us[-1]))
 
         for first in range(0, len(order), batch_size):
-            yield self.batch(order[first : first + batch_size].tolist(), None if transform is None else changed)
+            positions = share(order[first : first + batch_size].tolist())
+            yield self.batch(positions, None if transform is None else changed)
 
     def n_batches(self, batch_size: int) -> int:
         """Number of batches of one pass."""

@@ -61,10 +61,21 @@ class Checkpoint:
 
 def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
     """Read a checkpoint; None when there is none. Raises TrainingError when it belongs to another training."""
-    if not path.exists():
-        return None
+    content = read_content(path)
+    return None if content is None else parse_checkpoint(content, identity, path)
+
+
+def read_content(path: Path) -> bytes | None:
+    """Read a checkpoint's bytes, as they can be sent to other processes; None when there is none."""
     try:
-        content = path.read_bytes()
+        return path.read_bytes() if path.exists() else None
+    except OSError as error:
+        raise DataError(f"cannot read checkpoint {path}: {error.strerror or error}") from error
+
+
+def parse_checkpoint(content: bytes, identity: str, path: Path) -> Checkpoint:
+    """Return the checkpoint whose file, `path`, has this content; raises as `read_checkpoint` does."""
+    try:
         tensors = load_tensors(content)
         size = int.from_bytes(content[:8], "little")
         header = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["chiploop"])
@@ -72,7 +83,7 @@ def read_checkpoint(path: Path, identity: str) -> Checkpoint | None:
         if promised != _digest(header, tensors):
             raise ValueError("its content does not have the digest that it was written with")
         history = tuple(Epoch(**epoch) for epoch in header["history"])
-    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (SafetensorError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise DataError(f"checkpoint {path} is damaged ({error}); delete it to train from the start") from error
     if header["identity"] != identity:
         raise TrainingError(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 
@@ -16,3 +19,14 @@ def pin(threads: int) -> None:
     torch.set_deterministic_debug_mode("error")
     # A debugging aid of that mode, which would write every new tensor twice.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+@contextmanager
+def share_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many threads for a while, beside other processes; it has as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from chiploop import atomic
 from chiploop.errors import DataError, DeviceError, DeviceLostError, DeviceTimeoutError, ReadoutError, TrainingError
+
+if TYPE_CHECKING:
+    from chiploop.learn.distributed import Ranks
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +96,7 @@ class FailureLog:
         self._epoch: int | None = None
         self._step: int | None = None
         self._may_skip = 0
+        self._told = len(self._entries)  # to other processes
 
     @property
     def entries(self) -> tuple[Failure, ...]:
@@ -116,9 +120,25 @@ class FailureLog:
 
     def add(self, error: DeviceError, done: Done) -> None:
         """Note a failure and what is done about it."""
-        failure = Failure(epoch=self._epoch, step=self._step, kind=type(error).__name__, message=str(error), done=done)
+        kind = type(error).__name__
+        self._note(Failure(epoch=self._epoch, step=self._step, kind=kind, message=str(error), done=done))
+
+    def take_from(self, ranks: Ranks) -> None:
+        """Note on the first rank what the others' devices got over since this was called last; all ranks call it.
+
+        What was skipped or ended training, all have noted.
+        """
+        if ranks.size == 1:
+            return
+        own = [asdict(entry) for entry in self._entries[self._told :] if entry.done in ("retried", "reopened")]
+        for rank, text in enumerate(ranks.gather(json.dumps(own))):
+            for entry in json.loads(text) if ranks.is_first and rank else ():
+                self._note(Failure(**{**entry, "message": f"rank {rank}: {entry['message']}"}))
+        self._told = len(self._entries)
+
+    def _note(self, failure: Failure) -> None:
         self._entries.append(failure)
-        _log.warning("%s (%s)", error, done)
+        _log.warning("%s (%s)", failure.message, failure.done)
         if self._path is not None:
             plain = {"identity": self._identity, "failures": [asdict(entry) for entry in self._entries]}
             atomic.write_text(self._path, json.dumps(plain, indent=2) + "\n")

@@ -15,7 +15,8 @@ from torch import Tensor
 from chiploop.errors import TrainingError
 from chiploop.learn.augment import Augment
 from chiploop.learn.batch import Batch, Samples
-from chiploop.learn.checkpoint import Checkpoint, Epoch, adam_moments, read_checkpoint, restore_adam
+from chiploop.learn.checkpoint import Checkpoint, Epoch, adam_moments, parse_checkpoint, read_content, restore_adam
+from chiploop.learn.distributed import ALONE, Ranks, Stepper
 from chiploop.learn.failure import DEVICE_FAILURES, FailureLog
 from chiploop.learn.method import Method, StepResult
 from chiploop.learn.prefetch import Prefetch
@@ -99,6 +100,7 @@ def fit(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
     failures: FailureLog | None = None,
+    ranks: Ranks = ALONE,
 ) -> FitResult:
     """Train in place; return the history, the network having the selected weights.
 
@@ -107,6 +109,9 @@ def fit(
     is not a number; DeviceTimeoutError, DeviceLostError or ReadoutError when the device in the loop fails for good and
     `failures` says to stop then (the default), or that enough batches were skipped. The checkpoint of the epoch before
     stays.
+
+    With `ranks`, all of them call this with the same arguments, but for their devices: each trains on its share of
+    every batch, and weights and scores stay the same on all. Only the first reads and writes the checkpoint.
     """
     if not len(train):
         raise TrainingError("there is no training sample; give the training part a larger share, or more data")
@@ -114,7 +119,8 @@ def fit(
     log = failures if failures is not None else FailureLog()
     names = list(network.trained)
     optimizer = torch.optim.Adam(network.trained.values(), lr=options.lr, weight_decay=options.weight_decay)
-    saved = read_checkpoint(checkpoint, identity) if checkpoint is not None else None
+    ranks.share_network(network)
+    saved = _saved(checkpoint, identity, ranks)
     history: list[Epoch] = []
     best, best_epoch = _snapshot(network), -1
     if saved is not None:
@@ -125,23 +131,17 @@ def fit(
         if options.patience is not None and history and number - 1 - _best_of(history) >= options.patience:
             break
         with log.epoch(number, n_batches=train.n_batches(options.batch_size)):
-            done = _epoch(method, network, optimizer, train, options, seed, number, watcher, log)
+            done = _epoch(method, network, optimizer, train, options, seed, number, watcher, log, ranks)
             log.at(None)
             done_score = score(network)
+            log.take_from(ranks)
         history.append(Epoch(epoch=number, score=done_score, **done))
         if not options.select or _best_of(history) == number:
             best, best_epoch = _snapshot(network), number
         watcher.epoch(history[-1])
-        if checkpoint is not None:
-            moments = adam_moments(optimizer, names)
-            Checkpoint(
-                identity=identity,
-                weights=_snapshot(network),
-                best=best,
-                moments=moments,
-                history=tuple(history),
-                best_epoch=best_epoch,
-            ).write(checkpoint)
+        if checkpoint is not None and ranks.is_first:
+            so_far = FitResult(history=tuple(history), best_epoch=best_epoch)
+            _write(checkpoint, identity, network, optimizer, best, so_far)
     _restore(network, best)
     return FitResult(history=tuple(history), best_epoch=best_epoch)
 
@@ -156,37 +156,35 @@ def _epoch(
     number: int,
     watcher: Progress,
     log: FailureLog,
+    ranks: Ranks,
 ) -> dict[str, Any]:
     """Train one epoch; return what its record says, but for the score."""
     begin = time.perf_counter()
     n_batches = train.n_batches(options.batch_size)
     planned = n_batches * options.epochs
+    stepper = ranks.wrap(Stepper(method, network))
     method.begin_epoch(network)
-    loss_sum, right, chip_seconds, synops, seen, skipped = 0.0, 0, 0.0, 0, 0, 0
-    batches = train.shuffled(options.batch_size, seed=seed, epoch=number, transform=options.augment)
+    loss_sum, right, chip_seconds, synops, seen, skipped = 0.0, 0.0, 0.0, 0.0, 0, 0
+    batches = train.shuffled(options.batch_size, seed=seed, epoch=number, transform=options.augment, share=ranks.share)
     for i, batch in enumerate(Prefetch(batches)):
-        step = number * n_batches + i
+        step, n = number * n_batches + i, min(options.batch_size, len(train) - i * options.batch_size)
         for group in optimizer.param_groups:
             group["lr"] = options.lr * schedule(step / planned, options.warmup, options.final_lr)
         optimizer.zero_grad(set_to_none=True)
         log.at(i)
-        result = _step(method, network, batch, log)
+        result, (loss, *counts) = _step(stepper, batch, n, log, ranks)
         if result.skipped:
             skipped += 1
             continue
-        loss = float(result.loss.detach())
         if not math.isfinite(loss):
             raise TrainingError(f"epoch {number}, batch {i}: the loss is {loss}; lower lr (now {options.lr:g}) or clip")
-        torch.autograd.backward(result.loss)
+        ranks.backward(result.loss, n)
         norm = float(torch.nn.utils.clip_grad_norm_(network.parameters(), options.clip))
         if not math.isfinite(norm):
             raise TrainingError(f"epoch {number}, batch {i}: the gradient's norm is {norm}; lower lr ({options.lr:g})")
         optimizer.step()
-        loss_sum += loss * len(batch.labels)
-        right += count_right(result.outputs, batch.labels)
-        chip_seconds += result.chip_seconds
-        synops += result.synops
-        seen += len(batch.labels)
+        loss_sum, seen = loss_sum + loss * n, seen + n
+        right, synops, chip_seconds = (a + b for a, b in zip((right, synops, chip_seconds), counts, strict=True))
         watcher.step(step + 1, planned, loss)
     return {
         "loss": loss_sum / seen,
@@ -198,14 +196,54 @@ def _epoch(
     }
 
 
-def _step(method: Method, network: Network, batch: Batch, log: FailureLog) -> StepResult:
-    """Return what a batch gives, or that it is left out, since the device failed on it."""
+def _step(
+    stepper: torch.nn.Module, batch: Batch, n: int, log: FailureLog, ranks: Ranks
+) -> tuple[StepResult, list[float]]:
+    """Return what a batch of n gives, or that it is left out, since the device failed on it.
+
+    The numbers are of the whole batch, over all ranks: mean loss, samples that are right, synops, a chip's seconds.
+    """
+    weight, count = ranks.weights(n)
+
+    def numbers(own: StepResult) -> tuple[float, ...]:
+        right = count_right(own.outputs, batch.labels)
+        loss = float(own.loss.detach())
+        return loss * weight, right * count, own.synops * count, own.chip_seconds / ranks.size
+
     try:
-        return method.step(network, batch)
+        return ranks.agree(lambda: stepper(batch), numbers)
     except DEVICE_FAILURES as error:
         if not log.skips(error):
             raise
-        return StepResult(loss=torch.zeros(()), outputs=torch.zeros(0, 0), skipped=True)
+        return StepResult(loss=torch.zeros(()), outputs=torch.zeros(0, 0), skipped=True), [0.0] * 4
+
+
+def _write(
+    path: Path,
+    identity: str,
+    network: Network,
+    optimizer: torch.optim.Adam,
+    best: dict[str, Tensor],
+    so_far: FitResult,
+) -> None:
+    """Write all that training needs to go on."""
+    now = Checkpoint(
+        identity=identity,
+        weights=_snapshot(network),
+        best=best,
+        moments=adam_moments(optimizer, list(network.trained)),
+        history=so_far.history,
+        best_epoch=so_far.best_epoch,
+    )
+    now.write(path)
+
+
+def _saved(path: Path | None, identity: str, ranks: Ranks) -> Checkpoint | None:
+    """Return the checkpoint that the first rank finds; all go on from there."""
+    if path is None:
+        return None
+    content, named = ranks.from_first(lambda: (read_content(path), identity))
+    return None if content is None else parse_checkpoint(content, named, path)
 
 
 def schedule(done: float, warmup: float, final: float) -> float:

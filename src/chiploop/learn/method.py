@@ -10,6 +10,7 @@ from torch import Tensor
 
 from chiploop.learn.batch import Batch
 from chiploop.learn.executor import Executor
+from chiploop.learn.penalty import BatchMean, own_mean
 from chiploop.network.network import Network
 from chiploop.quantize.scheme import IntScheme
 from chiploop.registry import Registry
@@ -22,7 +23,7 @@ class MethodOptions:
     `quantized`: weights on the integer grid in the forward pass too. `plan`: what the loop injects. `loss`,
     `temperature` (in spikes). `joint`: weight of the model's own loss beside the observed one, for those who need the
     network in software as well. `activity`: weight of the penalty on layers that fire more than `max_rate` spikes per
-    neuron and sample.
+    neuron and sample, counted over the whole batch by `batch_mean`.
     """
 
     quantized: bool = False
@@ -34,6 +35,7 @@ class MethodOptions:
     activity: float = 0.0
     max_rate: float = 5.0
     scheme: IntScheme = IntScheme()
+    batch_mean: BatchMean = own_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

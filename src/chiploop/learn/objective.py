@@ -18,7 +18,7 @@ def objective(run: Run, labels: Tensor, options: MethodOptions) -> Tensor:
     loss = LOSSES.get(options.loss)(run.outputs, labels, options.temperature)
     if options.activity:
         hidden = {name: options.max_rate for name in run.counts if name != run.output}
-        loss = loss + options.activity * activity_penalty(run.counts, hidden)
+        loss = loss + options.activity * activity_penalty(run.counts, hidden, batch_mean=options.batch_mean)
     return loss
 
 

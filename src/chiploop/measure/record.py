@@ -46,13 +46,14 @@ class Host(BaseModel):
 
 
 class StageRecord(BaseModel):
-    """One stage that ran: its time and what it made, by content digest."""
+    """One stage that ran: its time, what it made, by content digest, and in how many processes it ran."""
 
     model_config = _frozen
     name: str
     method: str | None = None
     seconds: Annotated[float, Field(ge=0)]
     artefacts: dict[str, str] = Field(default_factory=dict)
+    processes: Annotated[int, Field(ge=1)] = 1
 
 
 class RunRecord(BaseModel):
@@ -92,6 +93,9 @@ class RunRecord(BaseModel):
         """Return the file content; equal records give equal text."""
         plain = self.model_dump(mode="json", by_alias=True)
         plain["metrics"] = [metric.to_dict() for metric in self.metrics]
+        for stage in plain["stages"]:
+            if stage["processes"] == 1:  # as in all records of one process: nothing to say
+                del stage["processes"]
         return "{\n" + ",\n".join(f"{json.dumps(key)}: {_lines(value)}" for key, value in plain.items()) + "\n}\n"
 
 

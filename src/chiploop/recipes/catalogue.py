@@ -54,7 +54,8 @@ def require_names(recipe: Recipe) -> None:
     _require("network.surrogate", recipe.network.surrogate, list(_registered("network", "SURROGATES")))
     if "/" not in recipe.chip.profile and not recipe.chip.profile.endswith(".toml"):
         _require("chip.profile", recipe.chip.profile, profile_names())
-    require_loopable(recipe.chip.device)
+    for device in recipe.chip.devices:
+        require_loopable(device)
     for name, row in recipe.learn.items():
         _require(f"learn.{name}.method", row.method, list(_methods()))
         if row.warm_start is not None and row.warm_start not in recipe.learn and not Path(row.warm_start).is_file():

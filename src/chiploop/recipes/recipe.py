@@ -81,6 +81,7 @@ class Recipe(Table):
     def hash(self) -> str:
         """Digest of what decides the results: everything but name, notes, seed and what is done about failures."""
         plain = self.model_dump(mode="json", exclude={"chip": {"failures"}})
+        plain["chip"]["device"] = self.chip.what_counts  # so that a run may go on in another number of processes
         return digest({key: value for key, value in plain.items() if key not in ("name", "notes", "seed")})
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chiploop.chip.dvs import DvsLayer, NoiseFilter
 from chiploop.chip.faults import make_faults
-from chiploop.errors import ChiploopError
+from chiploop.errors import ChiploopError, RecipeError
 from chiploop.events.types import SensorShape
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -151,13 +151,37 @@ class Failures(Table):
 
 
 class Chip(Table):
-    """The device in the loop and under test, by name, or remote:host:port. `threads` 0 means every core."""
+    """The device in the loop and under test, by name, or remote:host:port. `threads` 0 means every core.
+
+    A list of devices is for training in several processes: each opens the one at its place, the first one tests.
+    """
 
     profile: str = "speck2f"
-    device: str = "virtual"
+    device: str | Annotated[tuple[str, ...], Field(min_length=1)] = "virtual"
     threads: Annotated[int, Field(ge=0)] = 0
     spikes_per_update: Literal["one", "all"] | None = None
     failures: Failures = Failures()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """All devices that are named."""
+        return (self.device,) if isinstance(self.device, str) else self.device
+
+    def device_of(self, rank: int, size: int) -> str:
+        """Return the device of one of `size` processes; raises RecipeError where there is none for it alone."""
+        if len(self.devices) == 1 and ":" not in self.devices[0]:  # a simulator: each process has its own
+            return self.devices[0]
+        if len(self.devices) < size:
+            raise RecipeError(
+                f"chip.device names {len(self.devices)} device(s), but {size} processes train, each on a device of its "
+                'own: give a list, such as chip.device = ["remote:lab:7070", "remote:lab:7071"]'
+            )
+        return self.devices[rank]
+
+    @property
+    def what_counts(self) -> str | list[str]:
+        """What of `device` decides results: of a list, which kinds are in it, not how many there are."""
+        return self.device if isinstance(self.device, str) else sorted({n.partition(":")[0] for n in self.device})
 
 
 class Faults(Table):

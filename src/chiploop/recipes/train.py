@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from chiploop.chip.device import Device
 from chiploop.chip.faults import Fault, FaultyDevice, make_faults
 from chiploop.chip.open import device_opener
 from chiploop.chip.profile import read_profile
-from chiploop.digest import digest
-from chiploop.learn.augment import Augment
 from chiploop.learn.balance import balance_thresholds, normalize_by_data
 from chiploop.learn.batch import Samples
 from chiploop.learn.correct import correct_counts
+from chiploop.learn.determinism import share_threads
+from chiploop.learn.distributed import ALONE, Ranks
 from chiploop.learn.executor import DeviceExecutor
 from chiploop.learn.failure import Failure, FailureLog, FailurePolicy
-from chiploop.learn.fit import FitOptions, FitResult, Progress, fit
-from chiploop.learn.method import METHODS, Method, MethodOptions
+from chiploop.learn.fit import FitResult, Progress, fit
+from chiploop.learn.method import METHODS, Method
 from chiploop.learn.outputs import device_answers, software_answers
 from chiploop.learn.resilient import ResilientDevice
 from chiploop.measure.accuracy import accuracy, decide
@@ -32,15 +32,14 @@ from chiploop.network.network import Network
 from chiploop.network.surrogate import SURROGATES
 from chiploop.quantize.scheme import IntScheme
 from chiploop.recipes.catalogue import require_loopable
+from chiploop.recipes.identity import training_identity
+from chiploop.recipes.options import fit_options, method_options
 from chiploop.recipes.prepare import Parts
 from chiploop.recipes.recipe import Recipe
 from chiploop.recipes.tables import UNTRAINED, Chip, Learn
 from chiploop.rng import derived_seed, stream
 from chiploop.spec.graph import NetworkSpec, NeuronSpec
 from chiploop.spec.notation import parse_notation
-
-TRAINING_VERSION = 1
-"""Raised when a change of the code changes what training gives, so that old checkpoints are not taken up."""
 
 CALIBRATION_SAMPLES = 256
 """Training recordings that thresholds are balanced, networks normalised and accelerators calibrated on."""
@@ -76,16 +75,23 @@ def faults_of(recipe: Recipe, level: float = 1.0) -> tuple[Fault, ...]:
 
 
 def open_device(
-    chip: Chip, log: FailureLog | None = None, *, faults: tuple[Fault, ...] = (), fault_seed: int = 0
+    chip: Chip,
+    log: FailureLog | None = None,
+    *,
+    faults: tuple[Fault, ...] = (),
+    fault_seed: int = 0,
+    ranks: Ranks = ALONE,
 ) -> ResilientDevice:
     """Return the device that a recipe names, behind its policy for failures; it is opened when it is first used.
 
-    With `faults` it is a faulty one, the individual chip `fault_seed`.
+    With `faults` it is a faulty one, the individual chip `fault_seed`. Of several processes, each has its own.
     """
-    require_loopable(chip.device)
+    name = chip.device_of(ranks.rank, ranks.size)
+    require_loopable(name)
+    threads = chip.threads if ranks.size == 1 else ranks.threads(chip.threads or os.cpu_count() or 1)
     opener = device_opener(
-        chip.device,
-        threads=chip.threads or None,
+        name,
+        threads=threads or None,
         timeout_s=chip.failures.timeout_s,
         profile=read_profile(chip.profile),
     )
@@ -95,11 +101,11 @@ def open_device(
     return ResilientDevice(lambda: FaultyDevice(opener(), faults, seed=fault_seed), log)
 
 
-def open_loop(recipe: Recipe, row: Learn, log: FailureLog) -> ResilientDevice:
+def open_loop(recipe: Recipe, row: Learn, log: FailureLog, ranks: Ranks = ALONE) -> ResilientDevice:
     """Return the device in a row's loop: the recipe's chip, or the faulty one where the row asks for it."""
     if not row.faults or recipe.faults is None:
-        return open_device(recipe.chip, log)
-    return open_device(recipe.chip, log, faults=faults_of(recipe), fault_seed=recipe.faults.seed)
+        return open_device(recipe.chip, log, ranks=ranks)
+    return open_device(recipe.chip, log, faults=faults_of(recipe), fault_seed=recipe.faults.seed, ranks=ranks)
 
 
 def executor_on(device: Device, recipe: Recipe) -> DeviceExecutor:
@@ -142,17 +148,23 @@ def train_row(
     seed: int,
     folder: Path,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> Trained:
-    """Train one row, or take up its checkpoint; write the network to `folder`/<name>.network.safetensors."""
+    """Train one row, or take up its checkpoint; write the network to `folder`/<name>.network.safetensors.
+
+    Of several processes all train, and the first one alone needs the rows `done` and the folder; rows that train
+    nothing are for the first one.
+    """
     row = recipe.learn[name]
     network = initial_network(recipe, parts, seed=seed)
-    if row.warm_start is not None:
+    if row.warm_start is not None and ranks.is_first:
         network.load_weights(_start(row.warm_start, done))
     if row.method in UNTRAINED:
         trained = _remedied(recipe, name, network, parts, done)
     else:
-        trained = _fit(recipe, name, network, parts, seed=seed, folder=folder, progress=progress)
-    tree.write(folder / f"{name}.network.safetensors", trained.spec)
+        trained = _fit(recipe, name, network, parts, seed=seed, folder=folder, progress=progress, ranks=ranks)
+    if ranks.is_first:
+        tree.write(folder / f"{name}.network.safetensors", trained.spec)
     return trained
 
 
@@ -177,39 +189,69 @@ def _remedied(recipe: Recipe, name: str, network: Network, parts: Parts, done: M
 
 
 def _fit(
-    recipe: Recipe, name: str, network: Network, parts: Parts, *, seed: int, folder: Path, progress: Progress | None
+    recipe: Recipe,
+    name: str,
+    network: Network,
+    parts: Parts,
+    *,
+    seed: int,
+    folder: Path,
+    progress: Progress | None,
+    ranks: Ranks,
 ) -> Trained:
     row, train = recipe.learn[name], parts.train
     if row.data == "pretrain":
         assert parts.pretrain is not None  # the recipe's own invariant
         train = parts.pretrain
-    identity = _identity(recipe, name, network, seed, train, parts.validation)
-    log = FailureLog(policy_of(recipe.chip), path=folder / f"{name}.failures.json", identity=identity)
-    with open_loop(recipe, row, log) as device:
-        method = METHODS.get(row.method)(_method_options(recipe, row), executor_on(device, recipe))
+    identity = training_identity(recipe, name, network, seed, train, parts.validation)
+    path = folder / f"{name}.failures.json" if ranks.is_first else None
+    log = FailureLog(policy_of(recipe.chip), path=path, identity=identity)
+    with open_loop(recipe, row, log, ranks) as device, share_threads(ranks.threads(recipe.threads)):
+        method = METHODS.get(row.method)(method_options(row, scheme_of(recipe), ranks), executor_on(device, recipe))
         result = fit(
             method,
             network,
             train,
-            _fit_options(recipe, row),
+            fit_options(recipe, row),
             seed=derived_seed(seed, "fit", name) % (1 << 31),
-            score=lambda net: validation_accuracy(recipe, row, net, method, parts.validation, device=device),
+            score=lambda net: validation_accuracy(
+                recipe, row, net, method, parts.validation, device=device, ranks=ranks
+            ),
             identity=identity,
             checkpoint=folder / f"{name}.checkpoint.safetensors",
             progress=progress,
             failures=log,
+            ranks=ranks,
         )
     spec, entries = network.to_spec(), log.entries
     return Trained(name=name, spec=spec, model=method.model, result=result, seconds=result.seconds, failures=entries)
 
 
 def validation_accuracy(
-    recipe: Recipe, row: Learn, network: Network, method: Method, validation: Samples, *, device: Device
+    recipe: Recipe,
+    row: Learn,
+    network: Network,
+    method: Method,
+    validation: Samples,
+    *,
+    device: Device,
+    ranks: Ranks = ALONE,
 ) -> float:
     """Return the accuracy on validation recordings where the method's counts: in software or on the chip.
 
-    The device is the loop's own: a remote one cannot be opened twice. The next step loads its program again.
+    The device is the loop's own: a remote one cannot be opened twice. The next step loads its program again. Each of
+    several processes runs its share of the recordings.
     """
+    if ranks.size > 1:
+        own = validation.part(ranks.share)
+        n, (_, count) = len(validation), ranks.weights(len(validation))
+
+        def alone() -> int:
+            found = validation_accuracy(recipe, row, network, method, own, device=device)
+            return round(found * len(own))
+
+        _, (right,) = ranks.agree(alone, lambda n_right: [n_right * count])
+        return right / n
     if method.place == "software":
         answers = software_answers(network, validation, method.model, whole_counts=row.whole_counts)
     else:
@@ -217,36 +259,6 @@ def validation_accuracy(
         answers = device_answers(device, validation)
     potentials = answers.potentials if recipe.measure.ties == "potential" else None
     return float(accuracy(decide(answers.counts, potentials), answers.labels).value)
-
-
-def _method_options(recipe: Recipe, row: Learn) -> MethodOptions:
-    return MethodOptions(
-        quantized=row.quantized,
-        whole_counts=row.whole_counts,
-        plan=row.plan,
-        loss=row.loss,
-        temperature=row.temperature,
-        joint=row.joint,
-        activity=row.activity,
-        max_rate=row.max_rate,
-        scheme=scheme_of(recipe),
-    )
-
-
-def _fit_options(recipe: Recipe, row: Learn) -> FitOptions:
-    changes = (row.augment or recipe.augment).model_dump()
-    return FitOptions(
-        epochs=row.epochs,
-        batch_size=row.batch_size,
-        lr=row.lr,
-        final_lr=row.final_lr,
-        warmup=row.warmup,
-        weight_decay=row.weight_decay,
-        clip=row.clip,
-        patience=row.patience,
-        select=row.select,
-        augment=Augment(**changes) if any(changes.values()) else None,
-    )
 
 
 def _surrogate_options(recipe: Recipe) -> dict[str, float]:
@@ -258,26 +270,3 @@ def _start(warm_start: str, done: Mapping[str, Trained]) -> NetworkSpec:
     if warm_start in done:
         return done[warm_start].spec
     return tree.read(Path(warm_start), NetworkSpec)
-
-
-def _identity(recipe: Recipe, name: str, network: Network, seed: int, train: Samples, validation: Samples) -> str:
-    """Name what is trained and on what it is selected: the same name gives the same bits."""
-    parts = recipe.model_dump(mode="json", include={"network", "encode", "quantize", "chip", "augment", "threads"})
-    del parts["chip"]["failures"]
-    parts["chip"]["limits"] = read_profile(recipe.chip.profile).digest  # a file by that name may have changed
-    row = recipe.learn[name].model_dump(mode="json")
-    if recipe.learn[name].faults and recipe.faults is not None:
-        row["through"] = recipe.faults.model_dump(mode="json", exclude={"levels"})
-    start = network.to_spec().digest
-    data = [_data_identity(part) for part in (train, validation)]
-    return digest([TRAINING_VERSION, parts, row, recipe.measure.ties, start, seed, data])
-
-
-def _data_identity(samples: Samples) -> list[str | int]:
-    """Name a part by its recordings; a simulated one by its camera, too, a packed one by its files' checksums."""
-    dataset = samples.dataset
-    keys = digest([str(dataset.keys[i]) for i in samples.indices])
-    raw = getattr(dataset, "recordings", dataset)
-    made = (getattr(raw, "camera", None), getattr(raw, "content", None), getattr(dataset, "dvs", None))
-    how = [digest(part) for part in made if part is not None]
-    return [dataset.name, keys, math.prod(dataset.shape), dataset.duration_us, "".join(how)]
