@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from torch.distributed.run import get_args_parser
 from typer.main import get_command
 
 from chiploop.chip.profile import parse_profile
@@ -94,6 +95,10 @@ def _require_learned(names: dict[str, Any]) -> None:
 @pytest.mark.parametrize("line", _commands())
 def test_commands_exist_with_their_options(line: str) -> None:
     program, *arguments = shlex.split(line.partition(" > ")[0])
+    if program == "torchrun":  # what it starts follows its own options
+        launched = get_args_parser().parse_args(arguments)
+        assert launched.module
+        program, arguments = launched.training_script, launched.training_script_args
     if program == "make":
         targets = [word for word in arguments if "=" not in word and word != "..."]
         assert targets

@@ -135,8 +135,7 @@ class Ranks:
             return means
         (total,) = self._sum([n])
         sums = torch.stack([mean.detach().double() for mean in means]) * (n / total)
-        with _connected(self):
-            dist.all_reduce(sums)
+        self.add_up(sums)
         return [inject(mean, value) for mean, value in zip(means, sums.to(means[0].dtype), strict=True)]
 
     def wrap(self, stepper: Stepper) -> nn.Module:
@@ -157,6 +156,12 @@ class Ranks:
             return
         with _connected(self):  # gradients are averaged over ranks: hence the factor
             torch.autograd.backward(loss * (self.size * self.weights(n)[0]))
+
+    def add_up(self, tensor: Tensor) -> None:
+        """Put the sum over ranks in a tensor's place, together."""
+        if self.size > 1:
+            with _connected(self):
+                dist.all_reduce(tensor)
 
     def share_network(self, network: Network) -> None:
         """Give every rank the first one's parameters, together."""
@@ -207,8 +212,7 @@ class Ranks:
         assert len(values) < WIDTH
         message = torch.zeros(WIDTH, dtype=torch.float64)
         message[: len(values) + 1] = torch.tensor([float(failed), *values], dtype=torch.float64)
-        with _connected(self):
-            dist.all_reduce(message)
+        self.add_up(message)
         n_failed, *sums = message.tolist()
         if n_failed and not failed:
             raise _FailedTogetherError(self._failure(None))

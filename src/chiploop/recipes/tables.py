@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from chiploop.chip.dvs import DvsLayer, NoiseFilter
 from chiploop.chip.faults import make_faults
+from chiploop.chip.open import REMOTE, simple_names
 from chiploop.errors import ChiploopError, RecipeError
 from chiploop.events.types import SensorShape
 
@@ -169,8 +170,8 @@ class Chip(Table):
 
     def device_of(self, rank: int, size: int) -> str:
         """Return the device of one of `size` processes; raises RecipeError where there is none for it alone."""
-        if len(self.devices) == 1 and ":" not in self.devices[0]:  # a simulator: each process has its own
-            return self.devices[0]
+        if size == 1 or (len(self.devices) == 1 and REMOTE not in simple_names(self.devices[0])):
+            return self.devices[0]  # of simulators, each process has its own
         if len(self.devices) < size:
             raise RecipeError(
                 f"chip.device names {len(self.devices)} device(s), but {size} processes train, each on a device of its "
