@@ -20,6 +20,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from chiploop.bench.plots import bench_plots
+from chiploop.bench.record import read_bench_records
+from chiploop.bench.tables import aims_table, measured_table
 from chiploop.errors import DataError
 from chiploop.measure.aggregate import split_experiments
 from chiploop.measure.record import RunRecord, read_records, without_folders, write_record
@@ -31,12 +34,14 @@ from chiploop.report.sections.summary import overview
 
 ROOT = Path(__file__).resolve().parent.parent
 README, COMMANDS, FIGURE = Path("README.md"), Path("docs/cli.md"), Path("docs/figures/accuracy.svg")
-RESULTS = Path("docs/results.md")
+RESULTS, SPEED = Path("docs/results.md"), Path("docs/performance.md")
 REAL = "nmnist"
 """The data set of real recordings: what is tested on it stands in the README."""
 DETAILS = ("causes", "fault-levels", "energy")
 """Sections of the report that docs/results.md has, without their plots."""
 FIGURE_BEGIN, FIGURE_END = "<!-- chiploop:figure:begin -->", "<!-- chiploop:figure:end -->"
+BENCH_BEGIN, BENCH_END = "<!-- chiploop:bench:{name}:begin -->", "<!-- chiploop:bench:{name}:end -->"
+AIMS = "aims"
 COLUMNS = 100
 CAPTION = "Accuracy by method and place, with intervals over seeds; the numbers are in the table below"
 
@@ -88,6 +93,34 @@ def write_results(root: Path, records: Sequence[RunRecord]) -> None:
         raise DataError(f"{README} must hold the lines {FIGURE_BEGIN} and {FIGURE_END}, in this order")
     image = f"![{CAPTION}]({FIGURE.as_posix()})"
     (root / README).write_text(f"{before}{FIGURE_BEGIN}\n{image}\n{FIGURE_END}{after}", encoding="utf-8")
+
+
+def write_speed(root: Path, records: Path) -> None:
+    """Write the tables and plots of docs/performance.md from the newest record of every benchmark."""
+    newest = {record.benchmark: record for record in read_bench_records(records)}
+    path = root / SPEED
+    if not newest or not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8")
+    text = _between(text, AIMS, aims_table(list(newest.values())).to_markdown())
+    for name, record in newest.items():
+        parts = [f"`{record.command}`", measured_table(record).to_markdown()]
+        for plot in bench_plots(record):
+            image = FIGURE.parent / f"{plot.name}.svg"
+            (root / image).parent.mkdir(parents=True, exist_ok=True)
+            (root / image).write_text(plot.svg, encoding="utf-8")
+            parts.append(f"![{plot.alt}](figures/{image.name})")
+        text = _between(text, name, "\n\n".join(parts))
+    path.write_text(text, encoding="utf-8")
+
+
+def _between(text: str, name: str, content: str) -> str:
+    begin, end = BENCH_BEGIN.format(name=name), BENCH_END.format(name=name)
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise DataError(f"{SPEED} must hold the lines {begin} and {end}, in this order")
+    return f"{before}{begin}\n\n{content}\n\n{end}{after}"
 
 
 def publish(runs: Path, records: Path) -> None:
@@ -145,7 +178,7 @@ def generated(root: Path) -> dict[Path, str]:
     """Return the content of every file that holds generated parts, where it exists."""
     return {
         path: (root / path).read_text(encoding="utf-8")
-        for path in (README, COMMANDS, FIGURE, RESULTS)
+        for path in (README, COMMANDS, FIGURE, RESULTS, SPEED)
         if (root / path).is_file()
     }
 
@@ -156,6 +189,8 @@ def write_all(root: Path, records: Path, *, commands: bool) -> None:
     if found:
         write_results(root, found)
         write_details(root, found)
+    if records.is_dir():
+        write_speed(root, records)
     if commands:
         write_commands(root)
 

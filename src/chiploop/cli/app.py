@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from chiploop import __version__
-from chiploop.cli import doctor, explain, export, ls, map, measure, pack, report, run, serve, show, sweep
+from chiploop.cli import bench, doctor, explain, export, ls, map, measure, pack, report, run, serve, show, sweep
 from chiploop.cli.console import BAD_INPUT, BROKEN_PIPE, BUG, INTERRUPTED, PLAIN, report_error
 from chiploop.errors import ChiploopError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for _module in (run, sweep, ls, show, map, measure, explain, report, export, pack, serve, doctor):
+for _module in (run, sweep, ls, show, map, measure, explain, report, export, pack, bench, serve, doctor):
     app.command(_module.__name__.rpartition(".")[2], epilog=_module.EXAMPLES)(_module.command)
 
 

@@ -1,0 +1,100 @@
+"""The plots of a benchmark: contenders side by side, and quantities over what they scale with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+
+from chiploop.bench.benchmark import OURS, Row
+from chiploop.bench.record import BenchRecord
+from chiploop.bench.tables import quantity
+from chiploop.report.plot import INK, MARKERS, MUTED, colour, panel
+from chiploop.report.section import Plot
+
+_TALL = (4.2, 3.0)
+
+
+def bench_plots(record: BenchRecord) -> tuple[Plot, ...]:
+    """Return bars where several contenders did the same work, and a line where something scales."""
+    plots = [_bars(record.benchmark, rows) for rows in _contests(record.rows)]
+    plots += [_line(record.benchmark, over, rows) for over, rows in _scalings(record.rows)]
+    return tuple(plots)
+
+
+def _contests(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of equal work that more than one contender did."""
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[row.what, repr(sorted(row.setting.items()))].append(row)
+    return [group for group in groups.values() if len({row.who for row in group}) > 1]
+
+
+def _scalings(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Return rows of one kind that differ in one number of their setting alone, with that number's name."""
+    found = []
+    for key in dict.fromkeys(name for row in rows for name, v in row.setting.items() if not isinstance(v, str)):
+        groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        for row in rows:
+            if key in row.setting:
+                rest = {name: value for name, value in row.setting.items() if name != key}
+                groups[row.what, repr(sorted(rest.items()))].append(row)
+        found += [(key, group) for group in groups.values() if len({row.setting[key] for row in group}) > 1]
+    return found
+
+
+def _bars(benchmark: str, rows: Sequence[Row]) -> Plot:
+    ordered = sorted(rows, key=lambda row: row.median, reverse=rows[0].better == "lower")
+    what, unit = rows[0].what, rows[0].unit
+
+    def paint(axes: Axes) -> None:
+        for place, row in enumerate(ordered):
+            axes.barh(place, row.median, color=_shade(row.who), height=0.6)
+            axes.plot([min(row.values), max(row.values)], [place, place], color=INK, linewidth=1.0)
+            axes.annotate(
+                f" {quantity(row.median, unit)}", (max(row.values), place), va="center", color=INK, fontsize=8.5
+            )
+        axes.set_yticks(range(len(ordered)), [row.who for row in ordered])
+        axes.grid(axis="y", visible=False)
+        axes.set_xlim(0, 1.28 * max(max(row.values) for row in ordered))
+
+    alt = f"{what}: " + ", ".join(f"{row.who} {quantity(row.median, unit)}" for row in ordered)
+    return panel(paint, name=_name(benchmark, what), alt=alt, title=what.capitalize(), x=_axis(unit), y="", size=_TALL)
+
+
+def _line(benchmark: str, over: str, rows: Sequence[Row]) -> Plot:
+    what, unit = rows[0].what, rows[0].unit
+    by_who: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_who[row.who].append(row)
+
+    def paint(axes: Axes) -> None:
+        for mark, (who, points) in zip(MARKERS * len(by_who), by_who.items(), strict=False):
+            points.sort(key=lambda row: float(row.setting[over]))
+            x = [float(row.setting[over]) for row in points]
+            axes.fill_between(
+                x, [min(p.values) for p in points], [max(p.values) for p in points], color=_shade(who), alpha=0.2
+            )
+            axes.plot(x, [p.median for p in points], color=_shade(who), marker=mark, markersize=4, label=who)
+        axes.set_ylim(bottom=0)
+        axes.set_xticks(sorted({float(row.setting[over]) for row in rows}))
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        if len(by_who) > 1:
+            axes.legend()
+
+    name, alt = _name(benchmark, f"{what} over {over}"), f"{what} over {over}"
+    return panel(paint, name=name, alt=alt, title=what.capitalize(), x=over, y=_axis(unit), size=_TALL)
+
+
+def _shade(who: str) -> str:
+    return colour("bptt") if who == OURS else (MUTED if who in ("numpy", "memcpy", "roofline") else colour(who))
+
+
+def _axis(unit: str) -> str:
+    return {"x": "times", "s": "seconds"}.get(unit, unit)
+
+
+def _name(benchmark: str, what: str) -> str:
+    words = "".join(letter if letter.isalnum() else "-" for letter in what.lower())
+    return f"bench-{benchmark}-{words}"
