@@ -89,15 +89,30 @@ void forward(const ScanNeuron& neuron, const In& current, const std::optional<In
   scan_forward(neuron, arrays, steps, size, threads);
 }
 
-void backward(const ScanNeuron& neuron, const In& before, const std::optional<In>& grad_spikes, const std::optional<In>& grad_v,
-              const Out& grad_current, const PoolSize& given, std::size_t steps, int threads) {
-  const std::size_t n = before.size(), size = size_of(n, steps);
+void backward(const ScanNeuron& neuron, const std::optional<In>& before, const std::optional<In>& grad_spikes,
+              const std::optional<In>& grad_v, const Out& grad_current, const std::optional<Levels>& v_levels, float v_unit,
+              const std::optional<Counts>& counts_seen, const PoolSize& given, std::size_t steps, int threads) {
+  const std::size_t n = grad_current.size(), size = size_of(n, steps);
   const ScanPool pool = pool_of(given, size);
-  require(grad_current.size() == n, "arrays of a scan must be of one size");
-  const ScanBackward arrays{before.data(), data_of(grad_spikes, sent_size(pool, n)), data_of(grad_v, n), grad_current.data(),
-                            pool};
+  require(before || (v_levels && counts_seen), "a gradient needs the potentials before the reset, or the chip's own");
+  const ScanBackward arrays{data_of(before, n),
+                            data_of(grad_spikes, sent_size(pool, n)),
+                            data_of(grad_v, n),
+                            grad_current.data(),
+                            pool,
+                            data_of(v_levels, n),
+                            v_unit,
+                            data_of(counts_seen, n)};
   nb::gil_scoped_release unlocked;
   scan_backward(neuron, arrays, steps, size, threads);
+}
+
+void send(const Counts& counts, const Out& sent, const PoolSize& given, std::size_t steps, int threads) {
+  const std::size_t n = counts.size(), size = size_of(n, steps);
+  const ScanPool pool = pool_of(given, size);
+  require(sent.size() == sent_size(pool, n), "arrays of a scan must be of one size");
+  nb::gil_scoped_release unlocked;
+  send_counts(counts.data(), pool, steps, size, threads, sent.data());
 }
 
 }  // namespace
@@ -111,9 +126,12 @@ void bind_scan(nb::module_& module) {
              "before"_a.noconvert(), "spikes"_a.noconvert().none(), "after"_a.noconvert().none(),
              "v_levels"_a.noconvert().none(), "v_unit"_a, "counts_seen"_a.noconvert().none(), "pool"_a.none(), "steps"_a,
              "threads"_a);
-  module.def("scan_backward", &backward, "neuron"_a, nb::kw_only(), "before"_a.noconvert(),
+  module.def("scan_backward", &backward, "neuron"_a, nb::kw_only(), "before"_a.noconvert().none(),
              "grad_spikes"_a.noconvert().none(), "grad_v"_a.noconvert().none(), "grad_current"_a.noconvert(),
-             "pool"_a.none(), "steps"_a, "threads"_a);
+             "v_levels"_a.noconvert().none(), "v_unit"_a, "counts_seen"_a.noconvert().none(), "pool"_a.none(), "steps"_a,
+             "threads"_a);
+  module.def("send_counts", &send, nb::kw_only(), "counts"_a.noconvert(), "sent"_a.noconvert(), "pool"_a.none(), "steps"_a,
+             "threads"_a);
 }
 
 }  // namespace chiploop

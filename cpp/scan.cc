@@ -120,8 +120,8 @@ void run(Kernel kernel, const ScanNeuron& n, const Arrays& a, std::size_t steps,
   threads = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(std::max(threads, 1)), size * steps / kWorthwhile + 1));
   const std::size_t pieces = std::min(units.count, kPieces);
   parallel(pieces, threads, [&](std::size_t piece) {
-    std::vector<float> memory(2 * units.widest);
-    const Room room{memory.data(), memory.data() + units.widest};
+    std::vector<float> memory(3 * units.widest);
+    const Room room{memory.data(), memory.data() + units.widest, memory.data() + 2 * units.widest};
     const std::size_t last = units.count * (piece + 1) / pieces;
     for (std::size_t i = units.count * piece / pieces; i < last; ++i) kernel(n, a, steps, size, units.at(i), room);
   });
@@ -135,6 +135,19 @@ void scan_forward(const ScanNeuron& neuron, const ScanForward& arrays, std::size
 
 void scan_backward(const ScanNeuron& neuron, const ScanBackward& arrays, std::size_t steps, std::size_t size, int threads) {
   run(backward_kernel(neuron), neuron, arrays, steps, size, threads);
+}
+
+void send_counts(const std::uint16_t* counts, const ScanPool& pool, std::size_t steps, std::size_t size, int threads,
+                 float* sent) {
+  const Units units(pool, size);
+  const std::size_t sent_size = size / pool.map() * pool.out_map();
+  parallel(steps, threads, [&](std::size_t t) {
+    std::vector<float> memory(units.widest);
+    for (std::size_t i = 0; i < units.count; ++i) {
+      const Unit unit = units.at(i);
+      if (unit.sends) send_unit(counts + t * size + unit.first, pool, unit.width, memory.data(), sent + t * sent_size + unit.sent);
+    }
+  });
 }
 
 }  // namespace chiploop

@@ -45,15 +45,25 @@ struct ScanForward {
   ScanPool pool = {};
 };
 
+// Without `before`, the potential before the reset is that of the chip: what it ended a step with, and what it spent on
+// the spikes it sent, v_levels v_unit + counts_seen v_th.
 struct ScanBackward {
   const float* before;
   const float* grad_spikes;  // of what went on; null: zero
   const float* grad_v;
   float* grad_current;
   ScanPool pool = {};
+  const std::int16_t* v_levels = nullptr;
+  float v_unit = 1.0f;
+  const std::uint16_t* counts_seen = nullptr;
 };
 
 void scan_forward(const ScanNeuron& neuron, const ScanForward& arrays, std::size_t steps, std::size_t size, int threads);
 void scan_backward(const ScanNeuron& neuron, const ScanBackward& arrays, std::size_t steps, std::size_t size, int threads);
+
+
+// Sends observed counts on, as float32: summed over squares where there is a pool.
+void send_counts(const std::uint16_t* counts, const ScanPool& pool, std::size_t steps, std::size_t size, int threads,
+                 float* sent);
 
 }  // namespace chiploop

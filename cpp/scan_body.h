@@ -77,10 +77,12 @@ struct Unit {
   bool sends;
 };
 
-// Room for a unit's working set: potentials (or carried gradients), and spikes (or their gradients).
+// Room for a unit's working set: potentials (or carried gradients), spikes (or their gradients), and potentials before
+// the reset where they are made on the spot.
 struct Room {
   float* v;
   float* s;
+  float* u;
 };
 
 // Asks for the same neurons a step on: their memory is too far away for the machine to guess it.
@@ -188,6 +190,15 @@ CHIPLOOP_INLINE void observed_unit(const ScanNeuron& given, const ScanForward& a
   }
 }
 
+// The chip's potentials before the reset.
+CHIPLOOP_INLINE void spent_on_spikes(const ScanBackward& a, float v_th, std::size_t at, std::size_t width, float* u) {
+  const std::int16_t* const levels = a.v_levels + at;
+  const std::uint16_t* const counts = a.counts_seen + at;
+  const float v_unit = a.v_unit;
+  CHIPLOOP_APART
+  for (std::size_t i = 0; i < width; ++i) u[i] = std::fma(static_cast<float>(counts[i]), v_th, levels[i] * v_unit);
+}
+
 template <Slope kSlope, bool kAll, bool kZero>
 CHIPLOOP_INLINE void backward_unit(const ScanNeuron& given, const ScanBackward& a, std::size_t steps, std::size_t size,
                                    const Unit& unit, const Room& room) {
@@ -199,9 +210,15 @@ CHIPLOOP_INLINE void backward_unit(const ScanNeuron& given, const ScanBackward& 
   std::fill_n(spread, width, 0.0f);
   for (std::size_t t = steps; t-- > 0;) {
     const std::size_t at = t * size + unit.first;
-    const float* const before = a.before + at;
+    const float* before = room.u;
+    if (a.before) {
+      before = a.before + at;
+      if (t > 0) fetch(before - size, width);
+    } else {
+      spent_on_spikes(a, n.v_th, at, width, room.u);
+      if (t > 0) fetch(a.v_levels + at - size, width), fetch(a.counts_seen + at - size, width);
+    }
     const float* grad_spikes = spread;
-    if (t > 0) fetch(before - size, width);
     if (a.grad_spikes && unit.sends) {
       const float* const sent = a.grad_spikes + t * sent_size + unit.sent;
       if (a.pool.size == 1) {
@@ -233,6 +250,13 @@ CHIPLOOP_INLINE void backward_unit(const ScanNeuron& given, const ScanBackward& 
       carry[i] = grad * n.keep;
     }
   }
+}
+
+// Counts of one unit and step, on their way.
+CHIPLOOP_INLINE void send_unit(const std::uint16_t* counts, const ScanPool& pool, std::size_t width, float* s, float* sent) {
+  CHIPLOOP_APART
+  for (std::size_t i = 0; i < width; ++i) s[i] = counts[i];
+  send(pool, s, width, sent);
 }
 
 }  // namespace

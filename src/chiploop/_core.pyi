@@ -130,15 +130,21 @@ def scan_forward(
 def scan_backward(
     neuron: ScanNeuron,
     *,
-    before: Any,
+    before: Any | None,
     grad_spikes: Any | None,
     grad_v: Any | None,
     grad_current: Any,
+    v_levels: Any | None,
+    v_unit: float,
+    counts_seen: Any | None,
     pool: ScanPool | None,
     steps: int,
     threads: int,
 ) -> None:
-    """Run the gradient back through time."""
+    """Run the gradient back through time, at the given potentials before the reset or at the chip's own."""
+
+def send_counts(*, counts: Any, sent: Any, pool: ScanPool | None, steps: int, threads: int) -> None:
+    """Write counts as float32, summed over squares where there is a pool."""
 
 # cpp/bind_timed.cc
 

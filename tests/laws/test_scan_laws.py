@@ -11,7 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chiploop.network.scan import scan, scan_plain, scan_sent
+from chiploop.errors import TrainingError
+from chiploop.network.scan import chip_sent, scan, scan_plain, scan_sent
 from chiploop.network.surrogate import SURROGATES, Exponential, Surrogate
 from chiploop.rng import stream
 from chiploop.spec.graph import NeuronSpec
@@ -209,3 +210,48 @@ def test_what_is_sent_is_the_scan_summed_over_squares(
     (squares * weight).sum().backward()
     assert leaf.grad is not None
     assert torch.equal(other.grad, leaf.grad)
+
+
+@given(seeds, st.sampled_from([1, 2]), st.sampled_from([None, -0.5]), st.sampled_from(SURROGATES.names()))
+@settings(max_examples=60)
+def test_by_the_chip_alone_surrogates_stand_at_its_own_potentials(
+    seed: int, pool: int, floor: float | None, name: str
+) -> None:
+    """Worked out by the plain scan on the currents that such a chip would have had, window by window."""
+    rng, unit = stream(seed, "chip"), 0.125
+    spec, surrogate = NeuronSpec(v_th=1.0, v_min=floor, spikes_per_step="all"), SURROGATES.get(name)()
+    counts = torch.from_numpy(rng.integers(0, 3, MAPS).astype(np.uint16))
+    levels = torch.from_numpy(rng.integers(-3, 8, MAPS).astype(np.int16))
+    end = levels.float() * unit
+    start = torch.cat([torch.zeros_like(end[:1]), end[:-1]])
+    had = end + counts.float() - start  # v_th = 1: what came in, for all that it spent and kept
+    given_to, leaf = torch.zeros(MAPS, requires_grad=True), had.clone().requires_grad_()
+    found = chip_sent(
+        spec,
+        surrogate,
+        given_to,
+        dt_us=DT_US,
+        counts=channels_last(counts),
+        v=channels_last(levels),
+        v_unit=unit,
+        pool=pool,
+    )
+    plain, _ = scan_plain(spec, surrogate, leaf, dt_us=DT_US, counts=counts.float(), v=end)
+    expected = torch.nn.functional.avg_pool2d(plain.flatten(0, 1), pool, divisor_override=1).unflatten(0, MAPS[:2])
+    assert torch.equal(found, expected)
+    weight = torch.from_numpy(rng.normal(size=tuple(found.shape))).float()
+    (found * weight).sum().backward()
+    (expected * weight).sum().backward()
+    assert leaf.grad is not None
+    torch.testing.assert_close(given_to.grad, leaf.grad, rtol=1e-4, atol=1e-5)
+    in_torch = torch.zeros(MAPS, dtype=torch.float64, requires_grad=True)  # the way without the core
+    other = chip_sent(spec, surrogate, in_torch, dt_us=DT_US, counts=counts, v=levels, v_unit=unit, pool=pool)
+    assert torch.equal(other.float(), found)
+    (other * weight).sum().backward()
+    torch.testing.assert_close(in_torch.grad, leaf.grad.double(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_reset_to_zero_hides_what_there_was() -> None:
+    zeros = torch.zeros(MAPS)
+    with pytest.raises(TrainingError, match="reset to zero"):
+        chip_sent(NeuronSpec(reset="zero"), Exponential(), zeros, dt_us=DT_US, counts=zeros, v=zeros)

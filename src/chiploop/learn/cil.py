@@ -14,6 +14,9 @@ from chiploop.learn.plan import PLANS
 from chiploop.network.network import Network
 from chiploop.network.run import NOTHING, Awaited, Observations, Run, run_frame, run_windows
 
+WHOLE = "all+v"
+"""The plan that observes all there is."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CIL:
@@ -23,7 +26,9 @@ class CIL:
         model "windows":  y[t] = inject(y[t], y_chip[t]),  V[t] = inject(V[t], V_chip[t]),  L = sum_t loss(y[t], label)
 
     The plan says which layers and whether potentials take part; the chip gets the quantised weights at every step
-    (Phi). With `quantized`, the model computes with the same integers. Liu et al. 2024, section 3.3.
+    (Phi). With `quantized`, the model computes with the same integers. With `forward` "chip" the spiking model computes
+    nothing forward: y[t] and V[t] are the chip's, and so are the potentials at which its surrogates stand. Liu et al.
+    2024, section 3.3.
     """
 
     options: MethodOptions
@@ -60,7 +65,10 @@ class CIL:
     def _run(self, network: Network, batch: Batch, observed: Observations | Awaited) -> Run:
         edges_us, whole = batch.edges_us, self.options.whole_counts
         if self.model == "windows":
-            return run_windows(network, batch.x, edges_us=edges_us, observed=observed, keep=kept(self.options))
+            forward = "model" if observed is NOTHING else self.options.forward
+            return run_windows(
+                network, batch.x, edges_us=edges_us, observed=observed, keep=kept(self.options), forward=forward
+            )
         return run_frame(network, batch.x.sum(0), edges_us=edges_us, whole_counts=whole, observed=observed)
 
 
@@ -73,10 +81,16 @@ def _require(executor: Executor | None) -> Executor:
 @METHODS.register("cil-ann")
 def make_cil_ann(options: MethodOptions, executor: Executor | None) -> CIL:
     """Return CIL-SPL with ANN-to-SNN: observed on the chip, gradients through the analogue network."""
+    if options.forward == "chip":
+        raise TrainingError('forward = "chip" is for cil-bptt: the analogue model has no potentials to be given')
     return CIL(options=options, executor=_require(executor), model="frame")
 
 
 @METHODS.register("cil-bptt")
 def make_cil_bptt(options: MethodOptions, executor: Executor | None) -> CIL:
     """Return CIL-SPL with BPTT: observed on the chip, gradients through the spiking network over windows."""
+    if options.forward == "chip" and options.plan != WHOLE:
+        raise TrainingError(
+            f'forward = "chip" needs plan = "{WHOLE}", not "{options.plan}": nothing else says what is there'
+        )
     return CIL(options=options, executor=_require(executor), model="windows")

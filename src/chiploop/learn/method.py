@@ -22,13 +22,15 @@ class MethodOptions:
 
     `quantized`: weights on the integer grid in the forward pass too. `plan`: what the loop injects. `loss`,
     `temperature` (in spikes). `joint`: weight of the model's own loss beside the observed one, for those who need the
-    network in software as well. `activity`: weight of the penalty on layers that fire more than `max_rate` spikes per
-    neuron and sample, counted over the whole batch by `batch_mean`.
+    network in software as well. `forward`: who runs forward, the model, whose values the observed ones replace, or
+    the chip alone. `activity`: weight of the penalty on layers that fire more than `max_rate` spikes per neuron and
+    sample, counted over the whole batch by `batch_mean`.
     """
 
     quantized: bool = False
     whole_counts: bool = False
     plan: str = "all+v"
+    forward: Literal["model", "chip"] = "model"
     loss: str = "total"
     temperature: float = 4.0
     joint: float = 0.0

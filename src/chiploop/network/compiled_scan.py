@@ -19,8 +19,8 @@ MAP_AXES = 5
 
 
 def can_compile(current: Tensor) -> bool:
-    """Whether the core takes this tensor: float32 on a processor, dense, with time its slowest axis."""
-    if current.dtype != torch.float32 or current.device.type != "cpu" or current.numel() == 0:
+    """Whether the core takes this tensor: float32 or counts, on a processor, dense, with time its slowest axis."""
+    if current.dtype not in (torch.float32, torch.uint16) or current.device.type != "cpu" or current.numel() == 0:
         return False
     sizes = sorted(zip(current.stride(), current.shape, strict=True))
     dense = 1
@@ -53,10 +53,10 @@ class CompiledScan:
     def empty_sent(self, current: Tensor) -> Tensor:
         """Return room for what goes on, laid out as the currents are."""
         if self.pool == 1:
-            return torch.empty_like(current)
+            return torch.empty_like(current, dtype=torch.float32)
         steps, batch, channels, height, width = current.shape
         shape = (steps * batch, channels, height // self.pool, width // self.pool)
-        frames = torch.empty(shape, dtype=current.dtype, memory_format=torch.channels_last)
+        frames = torch.empty(shape, dtype=torch.float32, memory_format=torch.channels_last)
         sent: Tensor = frames.unflatten(0, (steps, batch))  # type: ignore[no-untyped-call]
         return sent
 
@@ -162,8 +162,67 @@ class _CompiledScan(torch.autograd.Function):
             grad_spikes=None if grad_sent is None else flat(grad_sent),
             grad_v=None if grad_v is None else flat(_laid_out_as(before, grad_v)),
             grad_current=flat(grad_current),
+            v_levels=None,
+            v_unit=1.0,
+            counts_seen=None,
             pool=call.squares(before),
             steps=len(before),
+            threads=torch.get_num_threads(),
+        )
+        return grad_current, None, None, None
+
+
+def chip_scan_compiled(call: CompiledScan, current: Tensor, counts: Tensor, levels: Tensor) -> Tensor:
+    """Return a chip's counts as they go on, with the gradient of the neurons at the chip's own potentials.
+
+    current [T, ...] is never read, it only takes the gradient; counts uint16 and levels int16, in units of `v_unit`,
+    are of its shape and laid out alike.
+    """
+    sent: Tensor = _ChipScan.apply(current, counts, levels, call)  # type: ignore[no-untyped-call]
+    return sent
+
+
+class _ChipScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, counts: Tensor, levels: Tensor, call: CompiledScan) -> Tensor:
+        from chiploop._core import send_counts
+
+        del current
+        ctx.set_materialize_grads(False)
+        sent = call.empty_sent(counts)
+        send_counts(
+            counts=flat(counts),
+            sent=flat(sent),
+            pool=call.squares(counts),
+            steps=len(counts),
+            threads=torch.get_num_threads(),
+        )
+        ctx.save_for_backward(counts, levels)
+        ctx.call = call
+        return sent
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, None, None, None]:
+        from chiploop._core import scan_backward
+
+        (grad_sent,) = gradients
+        if grad_sent is None:
+            return None, None, None, None
+        counts, levels = ctx.saved_tensors
+        call: CompiledScan = ctx.call
+        grad_current = torch.empty_like(counts, dtype=torch.float32)
+        grad_sent = _laid_out_as(call.empty_sent(grad_current), grad_sent)
+        scan_backward(
+            call.neuron,
+            before=None,
+            grad_spikes=flat(grad_sent),
+            grad_v=None,
+            grad_current=flat(grad_current),
+            v_levels=flat(levels),
+            v_unit=call.v_unit,
+            counts_seen=flat(counts),
+            pool=call.squares(counts),
+            steps=len(counts),
             threads=torch.get_num_threads(),
         )
         return grad_current, None, None, None

@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from chiploop.errors import SpecError
+from chiploop.errors import SpecError, TrainingError
 from chiploop.network.inject import inject
 from chiploop.network.network import Network
-from chiploop.network.scan import scan, scan_sent, sum_squares
+from chiploop.network.scan import chip_sent, scan, scan_sent, sum_squares
 from chiploop.network.ticks import window_ticks
+from chiploop.network.unrun import unrun_op
 from chiploop.spec.graph import INPUT, Edge, LayerSpec, NetworkSpec
 from chiploop.spec.ops import Conv, Flatten, Linear, SumPool
 
@@ -96,6 +97,9 @@ def apply_op(layer: LayerSpec, x: Tensor, weight: Tensor | None) -> Tensor:
             return x.flatten(1)
 
 
+Forward = Literal["model", "chip"]
+"""Who runs forward: the model, whose values observed ones then replace, or the chip alone."""
+
 Keep = Literal["all", "counts", "output"]
 """What a run is to give: counts and potentials of every layer, counts alone, or the counts of the output alone."""
 
@@ -107,6 +111,7 @@ def run_windows(
     edges_us: Sequence[int] | None = None,
     observed: Observations | Awaited = NOTHING,
     keep: Keep = "all",
+    forward: Forward = "model",
 ) -> Run:
     """Run the spiking network over windows.
 
@@ -117,6 +122,10 @@ def run_windows(
     layer works on all windows at once (T merged into the batch for the linear part, one scan for the neurons), which a
     network without recurrence allows. Where `observed` has a layer, its spikes or potentials take the observed values
     and pass their gradients to the modelled ones. With less to `keep`, less memory is taken, and written.
+
+    With `forward` "chip" the model computes nothing forward: every layer's counts and potentials must be observed, and
+    its surrogates stand at the chip's own potentials, V_chip[t] + v_th y_chip[t] before the reset (Liu et al. 2024,
+    eq. 8). Then there are no modelled potentials to keep.
     """
     dt_us = network.spec.dt_us
     if dt_us is None:
@@ -135,7 +144,15 @@ def run_windows(
         name, neuron = layer.name, network.neuron(layer)
         observations = _seen(observed, name)
         seen = observations.counts.get(name)
-        if keep == "all":
+        if forward == "chip":
+            v = observations.v.get(name)
+            if seen is None or v is None:
+                raise TrainingError(
+                    f"layer {name!r} was not observed: a run by the chip alone needs counts and potentials"
+                )
+            unit = observations.v_units.get(name, 1.0)
+            spikes = chip_sent(neuron, network.surrogate, steps, dt_us=dt_us, counts=seen, v=v, v_unit=unit, pool=pool)
+        elif keep == "all":
             v = observations.potentials(name)
             spikes, potentials[name] = scan(neuron, network.surrogate, steps, dt_us=dt_us, counts=seen, v=v)
         else:
@@ -145,7 +162,7 @@ def run_windows(
             counts[name] = spikes
         return spikes.flatten(0, 1)
 
-    _run_layers(network, x.flatten(0, 1), fire, fuse=keep == "output")
+    _run_layers(network, x.flatten(0, 1), fire, fuse=keep == "output", operate=unrun_op if forward == "chip" else None)
     return Run(counts=counts, v=potentials, output=output)
 
 
@@ -212,11 +229,17 @@ def _ticked(network: Network, edges: Sequence[int], bias: Tensor, steps: Tensor)
 
 
 def _run_layers(
-    network: Network, x: Tensor, fire: Callable[[LayerSpec, Tensor, int], Tensor], *, fuse: bool = False
+    network: Network,
+    x: Tensor,
+    fire: Callable[[LayerSpec, Tensor, int], Tensor],
+    *,
+    fuse: bool = False,
+    operate: Callable[[LayerSpec, Tensor, Tensor], Tensor] | None = None,
 ) -> None:
     """Run the layers in data-flow order on [N, *input_shape]; what no later layer hears is let go.
 
-    With `fuse`, neurons whose spikes are only ever heard summed up send the sums at once.
+    With `fuse`, neurons whose spikes are only ever heard summed up send the sums at once. `operate` stands in for the
+    operations that have weights.
     """
     spec = network.spec
     heard = [spec.sources(layer.name) for layer in spec.layers]
@@ -231,7 +254,8 @@ def _run_layers(
             continue
         if x.dim() == 4:
             x = x.contiguous(memory_format=torch.channels_last)
-        x = apply_op(layer, x, network.weight(layer.name) if layer.weight is not None else None)
+        weight = network.weight(layer.name) if layer.weight is not None else None
+        x = apply_op(layer, x, weight) if operate is None or weight is None else operate(layer, x, weight)
         if layer.neuron is not None:
             x = fire(layer, x, fused.get(layer.name, 1))
         present[layer.name] = x

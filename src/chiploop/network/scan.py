@@ -16,7 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from chiploop.errors import TrainingError
-from chiploop.network.compiled_scan import CompiledScan, can_compile, can_pool, compiled_scan, scan_compiled
+from chiploop.network.compiled_scan import (
+    CompiledScan,
+    can_compile,
+    can_pool,
+    chip_scan_compiled,
+    compiled_scan,
+    scan_compiled,
+)
 from chiploop.network.inject import inject
 from chiploop.network.neuron import make_neuron
 from chiploop.network.spike import SpikesPerStep, count_spikes, surrogate_slope
@@ -92,27 +99,35 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        (grad_spikes, grad_v), c = gradients, ctx.constants
         before, spikes = ctx.saved_tensors
-        grad_current = torch.empty_like(before)
-        carry = torch.zeros_like(before[0])
-        for t in reversed(range(len(before))):
+        return _gradient(before, spikes, gradients[0], gradients[1], ctx.constants), None, None, None
+
+
+def _gradient(
+    before: Tensor, spikes: Tensor | None, grad_spikes: Tensor, grad_v: Tensor | None, c: _Constants
+) -> Tensor:
+    """Return the gradient of the currents; `spikes` are needed for a reset to zero alone."""
+    grad_current = torch.empty_like(before)
+    carry = torch.zeros_like(before[0])
+    for t in reversed(range(len(before))):
+        if grad_v is not None:
             carry = carry + grad_v[t]
-            floored = before[t] if c.v_min is None else before[t].clamp(min=c.v_min)
-            slope = surrogate_slope(floored, c.v_th, c.per_step, c.surrogate)
-            if c.reset == "subtract":
-                # s leaves through v as well: d v / d before = 1 - v_th slope
-                through_spike = torch.add(grad_spikes[t], carry, alpha=-c.v_th)
-                direct = carry
-            else:
-                through_spike = torch.addcmul(grad_spikes[t], carry * (spikes[t] <= 1), floored, value=-1.0)
-                direct = carry * (spikes[t] == 0)
-            grad_before = torch.addcmul(direct, through_spike, slope)
-            if c.v_min is not None:
-                grad_before.mul_(before[t] >= c.v_min)
-            torch.mul(grad_before, c.gain, out=grad_current[t])
-            carry = grad_before.mul_(c.keep) if c.keep != 1.0 else grad_before
-        return grad_current, None, None, None
+        floored = before[t] if c.v_min is None else before[t].clamp(min=c.v_min)
+        slope = surrogate_slope(floored, c.v_th, c.per_step, c.surrogate)
+        if c.reset == "subtract":
+            # s leaves through v as well: d v / d before = 1 - v_th slope
+            through_spike = torch.add(grad_spikes[t], carry, alpha=-c.v_th)
+            direct = carry
+        else:
+            assert spikes is not None  # saved for such neurons
+            through_spike = torch.addcmul(grad_spikes[t], carry * (spikes[t] <= 1), floored, value=-1.0)
+            direct = carry * (spikes[t] == 0)
+        grad_before = torch.addcmul(direct, through_spike, slope)
+        if c.v_min is not None:
+            grad_before.mul_(before[t] >= c.v_min)
+        torch.mul(grad_before, c.gain, out=grad_current[t])
+        carry = grad_before.mul_(c.keep) if c.keep != 1.0 else grad_before
+    return grad_current
 
 
 def scan(
@@ -174,6 +189,53 @@ def scan_sent(
     else:
         sent, _ = _Scan.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
     return sent if pool == 1 else sum_squares(sent.flatten(0, 1), pool).unflatten(0, current.shape[:2])  # type: ignore[no-untyped-call]
+
+
+def chip_sent(
+    spec: NeuronSpec,
+    surrogate: Surrogate,
+    current: Tensor,
+    *,
+    dt_us: int,
+    counts: Tensor,
+    v: Tensor,
+    v_unit: float = 1.0,
+    pool: int = 1,
+) -> Tensor:
+    """Return a chip's counts as they go on; their gradient is that of neurons at the chip's own potentials.
+
+        sent = counts, over squares of `pool` by `pool` neurons summed up
+        potential before the reset, at which the surrogates stand: V[t] + v_th counts[t]
+
+    V[t] is the potential that the chip ended step t with; what it spent on spikes, v_th each, it had before. The
+    currents [T, ...] are not read: they take the gradient, and need never have been computed. Neurons that are reset by
+    subtraction only: others do not tell what they had. counts and v as in `scan_sent`.
+    """
+    if spec.reset != "subtract":
+        raise TrainingError("a reset to zero hides what a neuron had before it: let the model run forward")
+    _require_shapes(current, counts, v)
+    constants = _constants(spec, surrogate, dt_us)
+    whole = counts.dtype == torch.uint16 and v.dtype == torch.int16 and counts.stride() == v.stride()
+    call = _compiled(spec, constants, counts, v_unit=v_unit) if whole else None
+    if call is not None and (pool == 1 or can_pool(counts)):
+        return chip_scan_compiled(replace(call, pool=pool), current, counts, v)
+    counts, v = counts.to(current.dtype), v.to(current.dtype) * (1.0 if v.is_floating_point() else v_unit)
+    sent: Tensor = _ChipSent.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
+    return sent if pool == 1 else sum_squares(sent.flatten(0, 1), pool).unflatten(0, current.shape[:2])  # type: ignore[no-untyped-call]
+
+
+class _ChipSent(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, counts: Tensor, v: Tensor, c: _Constants) -> Tensor:
+        del current
+        ctx.save_for_backward(torch.add(v, counts, alpha=c.v_th))
+        ctx.constants = c
+        return counts.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        (before,) = ctx.saved_tensors
+        return _gradient(before, None, gradients[0], None, ctx.constants), None, None, None
 
 
 def sum_squares(x: Tensor, size: int) -> Tensor:

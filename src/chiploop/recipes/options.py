@@ -18,6 +18,7 @@ def method_options(row: Learn, scheme: IntScheme, ranks: Ranks) -> MethodOptions
         quantized=row.quantized,
         whole_counts=row.whole_counts,
         plan=row.plan,
+        forward=row.forward,
         loss=row.loss,
         temperature=row.temperature,
         joint=row.joint,

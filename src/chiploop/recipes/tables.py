@@ -221,6 +221,7 @@ class Learn(Table):
 
     `method` is a registered method, or one that rescales the layers of `warm_start` and trains nothing: "convert"
     (normalisation by data) or "correct" (each layer's counts on the chip brought to the model's).
+    `forward`: who runs forward in the loop, the model beside the chip, or the chip alone (with plan "all+v").
     `warm_start` names an earlier row, or a network file by path. `data`: "train" or "pretrain". `faults`: the chip in
     the loop, and the one that selects the epoch, is the faulty one.
     """
@@ -241,6 +242,7 @@ class Learn(Table):
     quantized: bool = False
     whole_counts: bool = False
     plan: Literal["output", "output+v", "all", "all+v"] = "all+v"
+    forward: Literal["model", "chip"] = "model"
     loss: Literal["total", "windows", "cumulative"] = "total"
     temperature: Positive = 4.0
     joint: Annotated[float, Field(ge=0)] = 0.0
