@@ -32,6 +32,9 @@ using Backward = void (*)(const ScanNeuron&, const ScanBackward&, std::size_t, s
                                 const Unit& u, const Room& r) {                                                         \
       observed_unit(n, a, steps, size, u, r);                                                                           \
     }                                                                                                                   \
+    target static void send(const std::uint16_t* counts, const ScanPool& pool, const Unit& u, float* s, float* sent) {   \
+      send_unit(counts, pool, u.width, s, sent);                                                                        \
+    }                                                                                                                   \
     template <Slope kSlope>                                                                                             \
     target static void backward(const ScanNeuron& n, const ScanBackward& a, std::size_t steps, std::size_t size,        \
                                 const Unit& u, const Room& r) {                                                         \
@@ -90,6 +93,16 @@ Backward backward_kernel(const ScanNeuron& n) {
   return backward_of<Any>(n);
 }
 
+using Send = void (*)(const std::uint16_t*, const ScanPool&, const Unit&, float*, float*);
+
+Send send_kernel() {
+#ifdef CHIPLOOP_X86
+  if (has_avx512()) return Avx512<false, false>::send;
+  if (has_avx2()) return Avx2<false, false>::send;
+#endif
+  return Any<false, false>::send;
+}
+
 // The neurons of one step in units: blocks of memory, or the rows of each row of sums.
 struct Units {
   Units(const ScanPool& pool, std::size_t size) : pool_(pool), size_(size) {
@@ -141,11 +154,12 @@ void send_counts(const std::uint16_t* counts, const ScanPool& pool, std::size_t 
                  float* sent) {
   const Units units(pool, size);
   const std::size_t sent_size = size / pool.map() * pool.out_map();
+  const Send send = send_kernel();
   parallel(steps, threads, [&](std::size_t t) {
     std::vector<float> memory(units.widest);
     for (std::size_t i = 0; i < units.count; ++i) {
       const Unit unit = units.at(i);
-      if (unit.sends) send_unit(counts + t * size + unit.first, pool, unit.width, memory.data(), sent + t * sent_size + unit.sent);
+      if (unit.sends) send(counts + t * size + unit.first, pool, unit, memory.data(), sent + t * sent_size + unit.sent);
     }
   });
 }

@@ -94,14 +94,24 @@ CHIPLOOP_INLINE void fetch(const T* from, std::size_t n) {
 
 // Adds up squares of the unit's rows into one row of sums.
 CHIPLOOP_INLINE void sum_squares(const ScanPool& p, const float* s, float* sums) {
-  const std::size_t columns = p.width / p.size, row = p.width * p.channels;
-  std::fill_n(sums, columns * p.channels, 0.0f);
-  for (std::size_t dy = 0; dy < p.size; ++dy) {
-    for (std::size_t x = 0; x < columns; ++x) {
+  const std::size_t columns = p.width / p.size, channels = p.channels, row = p.width * channels;
+  for (std::size_t x = 0; x < columns; ++x) {
+    float* const to = sums + x * channels;
+    const float* const corner = s + x * p.size * channels;
+    if (p.size == 2) {  // nearly always
+      const float* const below = corner + row;
+      CHIPLOOP_APART
+      for (std::size_t c = 0; c < channels; ++c) {
+        to[c] = corner[c] + corner[channels + c] + below[c] + below[channels + c];
+      }
+      continue;
+    }
+    std::fill_n(to, channels, 0.0f);
+    for (std::size_t dy = 0; dy < p.size; ++dy) {
       for (std::size_t dx = 0; dx < p.size; ++dx) {
-        const float* const from = s + dy * row + (x * p.size + dx) * p.channels;
-        float* const to = sums + x * p.channels;
-        for (std::size_t c = 0; c < p.channels; ++c) to[c] += from[c];
+        const float* const from = corner + dy * row + dx * channels;
+        CHIPLOOP_APART
+        for (std::size_t c = 0; c < channels; ++c) to[c] += from[c];
       }
     }
   }
