@@ -273,11 +273,21 @@ void make_chip(Chip* self, const std::vector<CoreArguments>& cores, const ShapeT
   new (self) Chip(std::move(built), wiring_of(inputs, targets, outputs, answers, clock_us), shape_of(input));
 }
 
+using StreamCounts = nb::ndarray<const std::uint16_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+
+std::vector<std::int64_t> sums_of(const StreamCounts& counts, int threads) {
+  std::vector<std::int64_t> sums(counts.shape(1));
+  nb::gil_scoped_release unlocked;
+  sum_streams(counts.data(), counts.shape(0), counts.shape(1), counts.shape(2), threads, sums.data());
+  return sums;
+}
+
 }  // namespace
 }  // namespace chiploop
 
 NB_MODULE(_core, module) {
   using namespace chiploop;
+  module.def("sum_streams", &sums_of, "counts"_a.noconvert(), "threads"_a);
   module.def("best_isa", [] { return name_of(best_isa()); });
   module.def("available_isas", &isa_names);
 

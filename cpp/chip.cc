@@ -1,13 +1,11 @@
 #include "chip.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
-#include <exception>
 #include <stdexcept>
 #include <string>
-#include <system_error>
-#include <thread>
+
+#include "parallel.h"
 
 namespace chiploop {
 namespace {
@@ -242,30 +240,27 @@ std::vector<RunResult> Chip::run_batch(std::span<const Columns> batch, std::span
   while (workers_.size() < n) workers_.emplace_back(circuit_);
 
   std::vector<RunResult> results(batch.size());
-  std::vector<std::exception_ptr> errors(n);
-  std::atomic<std::size_t> next{0};
-  const auto work = [&](std::size_t worker) {
-    try {
-      for (std::size_t b = next++; b < batch.size(); b = next++) {
-        workers_[worker].reset();
-        results[b] = workers_[worker].run(circuit_, batch[b], edges, watches[b]);
-      }
-    } catch (...) {
-      errors[worker] = std::current_exception();
-    }
-  };
-  std::vector<std::thread> pool;
-  try {
-    for (std::size_t worker = 1; worker < n; ++worker) pool.emplace_back(work, worker);
-  } catch (const std::system_error&) {
-    // No more threads to be had: those that started, and this one, do the work.
-  }
-  work(0);
-  for (std::thread& thread : pool) thread.join();
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
+  parallel(batch.size(), static_cast<int>(n), [&](std::size_t b, std::size_t worker) {
+    workers_[worker].reset();
+    results[b] = workers_[worker].run(circuit_, batch[b], edges, watches[b]);
+  });
   return results;
+}
+
+void sum_streams(const std::uint16_t* counts, std::size_t windows, std::size_t batch, std::size_t size, int threads,
+                 std::int64_t* sums) {
+  constexpr std::size_t kFits = 1u << 16;  // counts of 16 bits whose sum 32 bits hold
+  parallel(batch, threads, [&](std::size_t b, std::size_t) {
+    sums[b] = 0;
+    for (std::size_t window = 0; window < windows; ++window) {
+      const std::uint16_t* const from = counts + (window * batch + b) * size;
+      for (std::size_t first = 0; first < size; first += kFits) {
+        std::uint32_t sum = 0;
+        for (std::size_t i = first; i < std::min(first + kFits, size); ++i) sum += from[i];
+        sums[b] += sum;
+      }
+    }
+  });
 }
 
 }  // namespace chiploop

@@ -124,4 +124,8 @@ class Chip {
   std::mutex mutex_;               // the interpreter's lock is released: two callers must not share a state
 };
 
+// Adds up the counts of every stream of a batch, [windows][batch][size], so that they can be held against counters.
+void sum_streams(const std::uint16_t* counts, std::size_t windows, std::size_t batch, std::size_t size, int threads,
+                 std::int64_t* sums);
+
 }  // namespace chiploop

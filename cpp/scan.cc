@@ -132,7 +132,7 @@ void run(Kernel kernel, const ScanNeuron& n, const Arrays& a, std::size_t steps,
   const Units units(a.pool, size);
   threads = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(std::max(threads, 1)), size * steps / kWorthwhile + 1));
   const std::size_t pieces = std::min(units.count, kPieces);
-  parallel(pieces, threads, [&](std::size_t piece) {
+  parallel(pieces, threads, [&](std::size_t piece, std::size_t) {
     std::vector<float> memory(3 * units.widest);
     const Room room{memory.data(), memory.data() + units.widest, memory.data() + 2 * units.widest};
     const std::size_t last = units.count * (piece + 1) / pieces;
@@ -155,7 +155,7 @@ void send_counts(const std::uint16_t* counts, const ScanPool& pool, std::size_t 
   const Units units(pool, size);
   const std::size_t sent_size = size / pool.map() * pool.out_map();
   const Send send = send_kernel();
-  parallel(steps, threads, [&](std::size_t t) {
+  parallel(steps, threads, [&](std::size_t t, std::size_t) {
     std::vector<float> memory(units.widest);
     for (std::size_t i = 0; i < units.count; ++i) {
       const Unit unit = units.at(i);

@@ -36,6 +36,9 @@ bias [F], thresholds [H, W, F], factors of the leak (fine, coarse), 32-bit state
 Link = tuple[int, int, int]
 """Position of the core that hears, further pooling as a shift, channel shift."""
 
+def sum_streams(counts: NDArray[np.uint16], threads: int) -> list[int]:
+    """Add up [windows, batch, size] counts by stream."""
+
 def best_isa() -> str:
     """Return the fastest instruction set of this machine: avx512, avx2, neon or portable."""
 

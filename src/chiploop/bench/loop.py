@@ -23,7 +23,9 @@ TRAINING, EPOCHS = 480, 3
 LENGTHS = (5, 10, 20)
 STEP = "a training step"
 CHIP = "synaptic updates while in the loop"
-PAIRS = {"cil-bptt": ("bptt", 1.2), "cil-ann": ("ann", 1.5)}
+BY_CHIP = "cil-bptt, forward by the chip"
+METHOD_OF = {BY_CHIP: "cil-bptt"}
+PAIRS = {BY_CHIP: ("bptt", 1.2), "cil-bptt": ("bptt", 1.2), "cil-ann": ("ann", 1.5)}
 """Methods in the loop, with the one they are compared with and the aim for their ratio."""
 
 
@@ -39,8 +41,12 @@ def step_of(method: str, network: Network, recipe: Recipe, batch: Batch, device:
     from chiploop.recipes.train import scheme_of
 
     executor = DeviceExecutor(device=device, profile=read_profile(recipe.chip.profile), scheme=scheme_of(recipe))
-    plan = "all" if method.endswith("ann") else "all+v"
-    learner = METHODS.get(method)(MethodOptions(plan=plan, scheme=scheme_of(recipe)), executor)
+    options = MethodOptions(
+        plan="all" if method.endswith("ann") else "all+v",
+        forward="chip" if method == BY_CHIP else "model",
+        scheme=scheme_of(recipe),
+    )
+    learner = METHODS.get(METHOD_OF.get(method, method))(options, executor)
     learner.begin_epoch(network)
     optimizer = torch.optim.Adam(network.parameters(), lr=0.0)
 
@@ -91,19 +97,19 @@ class Loop:
         trained = trained_network(
             recipe, Samples.of(dataset, indices, recipe.encode.n_windows), threads=options.threads
         ).to_spec()
-        rows, aims = [], []
+        rows: list[Row] = []
+        aims: list[Aim] = []
+        shown = indices[:: max(1, len(indices) // BATCH)][:BATCH]
         for n_windows in LENGTHS:
             tell(f"steps at {n_windows} windows, in turn")
-            batch = Samples.of(dataset, indices[:: max(1, len(indices) // BATCH)][:BATCH], n_windows).batch(
-                range(BATCH)
-            )
+            batch = Samples.of(dataset, shown, n_windows).batch(range(len(shown)))
             found, synops = self._steps(trained, recipe, batch, options, n_windows)
-            rows += list(found.values())
-            if n_windows == recipe.encode.n_windows:
-                rows += [_chip_row(batch, trained, recipe, options, synops, n_windows)]
-                aims = [
-                    _aim(found[name], found[plain], wanted, rows[-1], synops) for name, (plain, wanted) in PAIRS.items()
-                ]
+            rows += found.values()
+            if n_windows >= recipe.encode.n_windows:
+                chip = _chip_row(batch, trained, recipe, options, synops, n_windows)
+                rows.append(chip)
+                pairs = ((found[name], found[plain], wanted) for name, (plain, wanted) in PAIRS.items())
+                aims += [_aim(looped, plain, wanted, chip, synops) for looped, plain, wanted in pairs]
         return Outcome(rows=tuple(rows), aims=tuple(aims), notes=(f"Recordings: {what}.",))
 
     def _steps(
@@ -119,11 +125,8 @@ class Loop:
         assert isinstance(trained, NetworkSpec)
         spec = dataclasses.replace(trained, dt_us=int(batch.edges_us[1] - batch.edges_us[0]))
         with VirtualDevice(threads=options.threads) as device:
-            steps = {
-                name: step_of(name, Network(spec), recipe, batch, device)
-                for pair in ((name, plain) for name, (plain, _) in PAIRS.items())
-                for name in pair
-            }
+            names = dict.fromkeys(name for name, (plain, _) in PAIRS.items() for name in (plain, name))
+            steps = {name: step_of(name, Network(spec), recipe, batch, device) for name in names}
             synops = steps["cil-ann"]()
             seconds = in_turn(steps, options.rounds)
         setting = {"T": n_windows, "batch": len(batch.labels)}
@@ -159,7 +162,7 @@ def _aim(looped: Row, plain: Row, wanted: float, chip: Row, synops: int) -> Aim:
     value, low, high = looped.ratio_to(plain)
     own = synops / chip.median
     return Aim(
-        what=f"a {looped.who} step over a step of {plain.who}",
+        what=f"a step of {looped.who}, over one of {plain.who}, at {plain.setting['T']} windows",
         unit="x",
         better="lower",
         wanted=wanted,

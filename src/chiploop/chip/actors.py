@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -76,7 +77,8 @@ class ActorDevice:
         # Not restarted by Ray: a fresh process would have no program, and who holds the device must know.
         self._host: Any = self._ray.remote(num_cpus=0, max_restarts=0, scheduling_strategy="SPREAD")(Host).remote()
         try:
-            self._info: DeviceInfo = self._call("open", name, threads, profile, within_s=START_S)
+            info: DeviceInfo = self._call("open", name, threads, profile, within_s=START_S)
+            self._info = dataclasses.replace(info, elsewhere=True)
         except BaseException:
             self._end()
             raise

@@ -117,12 +117,16 @@ class BatchTrace:
 
 @dataclass(frozen=True, kw_only=True)
 class DeviceInfo:
-    """What a device is and can do."""
+    """What a device is and can do.
+
+    `elsewhere`: it computes on other processors than this process's, which is free to do something else meanwhile.
+    """
 
     name: str
     kind: str  # simulated, accelerator or board
     observes: frozenset[str] = frozenset({"counts", "potentials", "spikes"})
     deterministic: bool = True
+    elsewhere: bool = False
 
 
 @runtime_checkable

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from chiploop.chip.compiled import sum_streams
 from chiploop.chip.device import COUNTER_NAMES, BatchTrace, Monitor
 from chiploop.chip.program import Program
 from chiploop.errors import ReadoutError
@@ -52,7 +53,7 @@ def _require_agreement(program: Program, trace: BatchTrace) -> None:
     for layer, maps in trace.counts.items():
         if layer not in trace.counters:
             continue
-        sums = maps.sum(axis=(0, 2, 3, 4), dtype=np.int64)
+        sums = sum_streams(maps)
         spikes = trace.counters[layer][:, _SPIKES]
         _require_equal(f"counts[{layer!r}]", sums, f"counters[{layer!r}] of spikes", spikes, whole)
     last = program.output_layer

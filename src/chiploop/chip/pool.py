@@ -90,6 +90,7 @@ class DevicePool:
             kind=self._info.kind,
             observes=self._info.observes,
             deterministic=self._info.deterministic,
+            elsewhere=self._info.elsewhere,
         )
 
     @property
@@ -282,4 +283,5 @@ def _common_info(infos: Sequence[DeviceInfo]) -> DeviceInfo:
         kind=infos[0].kind,
         observes=frozenset.intersection(*(info.observes for info in infos)),
         deterministic=all(info.deterministic for info in infos),
+        elsewhere=all(info.elsewhere for info in infos),
     )

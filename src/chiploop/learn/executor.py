@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import torch
@@ -117,10 +118,12 @@ class DeviceExecutor:
         return self.begin(network, batch, plan, clocked=clocked).wait()
 
     def begin(self, network: Network, batch: Batch, plan: InjectionPlan, *, clocked: bool) -> Pending:
-        """Round the weights, and let the device run in a thread of its own.
+        """Round the weights, and let the device run: at once in a thread of its own where it computes elsewhere.
 
-        Counts are the device's, potentials too, with their units (the layer's scale times its gain). Waiting for them
-        raises ReadoutError when the device's answer is incomplete or contradicts itself.
+        A simulator would only take the processors that the model needs meanwhile; it runs when its answer is waited
+        for, on the same threads as the model. Counts are the device's, potentials too, with their units (the layer's
+        scale times its gain). Waiting for them raises ReadoutError when the device's answer is incomplete or
+        contradicts itself.
         """
         begin = time.perf_counter()
         program = self._program_of_this_moment(network)
@@ -148,7 +151,9 @@ class DeviceExecutor:
             seconds = before + time.perf_counter() - begin
             return Seen(observations=observations, seconds=seconds, synops=trace.total("synops"))
 
-        return Pending(names, self._thread.submit(run).result)
+        if self.device.info.elsewhere:
+            return Pending(names, self._thread.submit(run).result)
+        return Pending(names, cache(run))
 
     def _program_of_this_moment(self, network: Network) -> Program:
         """Return the network's program for one run; the first, and one that rounding breaks, go the long way."""

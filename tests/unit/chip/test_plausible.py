@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from chiploop.chip.accelerator import Accelerator
+from chiploop.chip.compiled import sum_streams
 from chiploop.chip.device import BatchTrace, Monitor
 from chiploop.chip.plausible import require_plausible
 from chiploop.chip.program import Program, Target
@@ -167,3 +168,13 @@ def test_a_board_answers_only_for_the_layers_it_monitors() -> None:
     wrong = dataclasses.replace(part, output_counts=part.output_counts + 1)
     with pytest.raises(ReadoutError, match="output_counts sum to 7"):
         require_plausible(chain(), Monitor(), wrong, 2, kind="board")
+
+
+@pytest.mark.parametrize("as_written", [True, False])
+def test_counts_are_added_up_by_stream(as_written: bool) -> None:
+    """In the core, and where memory lies otherwise: as NumPy adds them, past what 16 and 32 bits hold."""
+    rng = stream(0, "sums")
+    counts = rng.integers(0, 1 << 16, (3, 4, 9, 80, 90)).astype(np.uint16)
+    counts[:, 1] = 65535
+    maps = np.ascontiguousarray(counts.transpose(0, 1, 3, 4, 2)).transpose(0, 1, 4, 2, 3) if as_written else counts
+    np.testing.assert_array_equal(sum_streams(maps), counts.sum(axis=(0, 2, 3, 4), dtype=np.int64))

@@ -45,6 +45,7 @@ class FaultyDevice:
             kind=inner.kind,
             observes=inner.observes,
             deterministic=inner.deterministic,
+            elsewhere=inner.elsewhere,
         )
 
     def load(self, program: Program) -> None:

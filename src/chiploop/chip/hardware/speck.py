@@ -72,7 +72,7 @@ class SpeckDevice:
     def info(self) -> DeviceInfo:
         """What the device is; it observes potentials of windows only with `slow_potentials`."""
         seen = {"counts", "spikes", *(("potentials",) if self._slow_potentials else ())}
-        return DeviceInfo(name="speck", kind="board", observes=frozenset(seen), deterministic=False)
+        return DeviceInfo(name="speck", kind="board", observes=frozenset(seen), deterministic=False, elsewhere=True)
 
     @property
     def pins(self) -> tuple[tuple[int, int], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import secrets
 import threading
 import weakref
@@ -75,7 +76,8 @@ class RemoteDevice:
             self._channel.close()
             raise
         self._session: str = fields["session"]
-        self._info: DeviceInfo = fields["info"]
+        info: DeviceInfo = fields["info"]
+        self._info = dataclasses.replace(info, elsewhere=True)
         self._closed = threading.Event()
         _keep_alive(self, self._closed, fields["lease_s"] / _SIGNS_PER_LEASE)
 
