@@ -2,14 +2,14 @@
 #
 #   make demo     train a small network with the chip in the loop and show the table (at most ten minutes)
 #   make test     static checks, then the tests
-#   make bench    speed of the chip simulator, and its share of a training step
+#   make bench    speed and memory, beside the peers that are installed (make peers installs them)
 #   make docs     write the generated parts of README.md and docs/ anew, from records and from the commands' help
 #   make lint     static checks alone, with the format
 #   make wheel    a wheel in dist/
 #   make clean    remove everything that was built, installed or cached here (runs/ stays)
 #
-# Variables: PYTHON=python3.12 chooses the interpreter, VENV=folder the environment, DATASET=name what
-# `make bench` runs, RECORDS=folder the records that `make docs` reads, PYTEST_ARGS=... what pytest is told besides.
+# Variables: PYTHON=python3.12 chooses the interpreter, VENV=folder the environment, BENCH="core loop" what is measured,
+# RECORDS=folder the records that `make docs` reads, PYTEST_ARGS=... what pytest is told besides.
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 RECORDS ?= docs/records
 PYTEST_ARGS ?=
-DATASET ?= mnist5k
+BENCH ?=
 
 SUPPORTED := import sys; sys.exit(sys.version_info < (3, 10))
 ifeq ($(origin PYTHON),undefined)
@@ -37,7 +37,7 @@ SOURCES := pyproject.toml CMakeLists.txt constraints-dev.txt $(wildcard cpp/*)
 # Every pip call goes through here: without the constraint, pip may choose another torch than the numbers were made with.
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints-dev.txt
 
-.PHONY: help demo test bench docs check lint wheel clean toolchain
+.PHONY: help demo test bench peers docs check lint wheel clean toolchain
 help:
 	@sed -n '3,9s/^#   //p' Makefile
 
@@ -82,7 +82,14 @@ lint: check
 	@$(BIN)/ruff format --check .
 
 bench: $(INSTALLED)
-	@$(BIN)/python benchmarks/loop_share.py --dataset $(DATASET)
+	@$(BIN)/chiploop bench $(BENCH)
+
+# Without what they depend on: some of it would replace torch by another build of it.
+PEERS := spikingjelly snntorch norse sinabs nir nirtorch
+PEERS_NEED := loguru h5py pbr tqdm scipy
+peers: $(INSTALLED)
+	@$(PIP_INSTALL) --no-deps $(PEERS)
+	@$(PIP_INSTALL) $(PEERS_NEED)
 
 docs: $(INSTALLED)
 	@$(BIN)/python docs/generate.py --records $(RECORDS)
@@ -92,5 +99,5 @@ wheel: $(CREATED) $(SOURCES)
 	@ls -t dist/*.whl | head -1
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .benchmarks
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -110,6 +110,8 @@ def installed(asked: Sequence[str] | None) -> list[str]:
     """Return the contenders that take part: ours, and those peers that are asked for and installed."""
     from chiploop.bench.peers.contender import CONTENDERS
 
+    for name in asked or ():
+        CONTENDERS.get(name)  # or it says which there are
     found = []
     for name in CONTENDERS.names():
         if name != OURS:
@@ -119,7 +121,7 @@ def installed(asked: Sequence[str] | None) -> list[str]:
                 version(name)
             except PackageNotFoundError:
                 if asked is not None:
-                    raise ChiploopError(f"{name!r} is asked for but not installed: see docs/performance.md") from None
+                    raise ChiploopError(f"{name!r} is asked for but not installed: run make peers") from None
                 continue
         found.append(name)
     return found
@@ -138,7 +140,7 @@ class Training:
         torch.set_num_threads(options.threads)
         names = installed(options.who)
         tell("recordings, and weights that fire as trained ones do")
-        work = make_work(options.root)
+        work = make_work(options.root, batch=BATCH, steps=STEPS)
         _require_same_answers(names, work)
         tell(f"a step of {', '.join(names)}, in turn")
         with warnings.catch_warnings():
