@@ -13,7 +13,7 @@ using namespace chiploop;
 
 namespace {
 
-constexpr std::size_t kSteps = 9, kSize = 1337;  // neither a whole number of blocks nor of vectors
+constexpr std::size_t kSteps = 9, kSize = 13377;  // neither a whole number of blocks nor of vectors, and enough for a second thread
 constexpr double kTolerance = 1e-4;
 
 double slope_of(const ScanNeuron& n, double x) {
@@ -95,6 +95,77 @@ void scans_equal_the_plain_loop() {
   }
 }
 
+// Frames of 7 x 6 x 3 with squares of 2: a row is left over. Everything with sums equals the same without, added up here.
+struct Squares {
+  static constexpr std::size_t kFrames = 200, kChannels = 3;
+  ScanPool pool{2, 7, 6, kChannels};
+  std::size_t size = kFrames * pool.map(), sent = kFrames * pool.out_map();
+
+  // Where a neuron's spikes go, or `sent` if nowhere.
+  std::size_t place(std::size_t i) const {
+    const std::size_t frame = i / pool.map(), y = i % pool.map() / (6 * kChannels), x = i / kChannels % 6, c = i % kChannels;
+    return y / 2 < 3 ? frame * pool.out_map() + (y / 2 * 3 + x / 2) * kChannels + c : sent;
+  }
+
+  std::vector<float> summed(const std::vector<float>& spikes) const {
+    std::vector<float> sums(kSteps * sent);
+    for (std::size_t at = 0; at < spikes.size(); ++at) {
+      if (place(at % size) < sent) sums[at / size * sent + place(at % size)] += spikes[at];
+    }
+    return sums;
+  }
+
+  std::vector<float> spread(const std::vector<float>& grad) const {
+    std::vector<float> wide(kSteps * size);
+    for (std::size_t at = 0; at < wide.size(); ++at) {
+      if (place(at % size) < sent) wide[at] = grad[at / size * sent + place(at % size)];
+    }
+    return wide;
+  }
+};
+
+template <class T>
+std::vector<T> drawn(std::mt19937& random, std::size_t n, int low, int high) {
+  std::vector<T> values(n);
+  for (T& value : values) value = static_cast<T>(std::uniform_int_distribution<int>(low, high)(random));
+  return values;
+}
+
+void sums_are_those_of_the_spikes() {
+  std::mt19937 random(3);
+  const Squares q;
+  const ScanNeuron n{1.0f, 1.0f, 4.0f, -2.0f, false, true, Slope::triangle, 2.0f};
+  const std::size_t all = kSteps * q.size;
+  const std::vector<float> current = drawn<float>(random, all, -3, 5), grad = drawn<float>(random, kSteps * q.sent, -9, 9);
+  const auto counts = drawn<std::uint16_t>(random, all, 0, 3);
+  const auto levels = drawn<std::int16_t>(random, all, -8, 15);
+  for (const int threads : {1, 3}) {
+    for (const bool seen : {false, true}) {
+      std::vector<float> used = current, sums(kSteps * q.sent), before(all), spikes(all), grad_flat(all), grad_used(all);
+      const std::int16_t* const v = seen ? levels.data() : nullptr;
+      const std::uint16_t* const s = seen ? counts.data() : nullptr;
+      scan_forward(n, {current.data(), nullptr, before.data(), spikes.data(), nullptr, v, 0.25f, s, {}}, kSteps, q.size, threads);
+      scan_forward(n, {used.data(), nullptr, used.data(), sums.data(), nullptr, v, 0.25f, s, q.pool}, kSteps, q.size, threads);
+      CHECK(used == before);  // currents are used up: their memory holds the potentials now
+      CHECK(sums == q.summed(spikes));
+      const std::vector<float> wide = q.spread(grad);
+      scan_backward(n, {before.data(), wide.data(), nullptr, grad_flat.data()}, kSteps, q.size, threads);
+      scan_backward(n, {used.data(), grad.data(), nullptr, grad_used.data(), q.pool}, kSteps, q.size, threads);
+      CHECK(grad_used == grad_flat);
+    }
+    std::vector<float> sums(kSteps * q.sent), had(all), by_chip(all), by_had(all);
+    send_counts(counts.data(), q.pool, kSteps, q.size, threads, sums.data());
+    CHECK(sums == q.summed({counts.begin(), counts.end()}));
+    for (std::size_t at = 0; at < all; ++at) had[at] = levels[at] * 0.25f + counts[at] * n.v_th;
+    scan_backward(n, {nullptr, grad.data(), nullptr, by_chip.data(), q.pool, levels.data(), 0.25f, counts.data()}, kSteps, q.size, threads);
+    scan_backward(n, {had.data(), grad.data(), nullptr, by_had.data(), q.pool}, kSteps, q.size, threads);
+    CHECK(by_chip == by_had);
+  }
+}
+
 }  // namespace
 
-int main() { scans_equal_the_plain_loop(); }
+int main() {
+  scans_equal_the_plain_loop();
+  sums_are_those_of_the_spikes();
+}
