@@ -13,6 +13,7 @@ import numpy as np
 
 from chiploop.bench.benchmark import BENCHMARKS, OURS, Aim, BenchOptions, Outcome, Row, Tell, in_turn
 from chiploop.bench.memory import peak_bytes
+from chiploop.bench.profile import seconds_by_part
 from chiploop.errors import ChiploopError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ ACTIVITY = 1.0
 HALVINGS = 12
 
 TIME, MEMORY = "a training step", "peak memory of a training step"
+PART = "part of a training step"
 FASTER, SMALLER = 2.0, 0.5
 """Aims: times as fast as the fastest peer, share of its memory."""
 BATCHES, LENGTHS = (8, 16, 32, 64), (5, 10, 20, 40)
@@ -155,7 +157,8 @@ class Training:
         for name in names:
             tell(f"peak memory of {name}")
             memory[name] = _memory_row(name, options, BATCH, STEPS)
-        rows = [*times.values(), *memory.values(), *_scaling(options, tell)]
+        tell("where the time of our step goes")
+        rows = [*times.values(), *memory.values(), *_parts(work, options.rounds), *_scaling(options, tell)]
         return Outcome(rows=tuple(rows), aims=_aims(times, memory))
 
 
@@ -180,6 +183,14 @@ def _memory_row(name: str, options: BenchOptions, batch: int, steps: int) -> Row
     values = tuple(float(peak_bytes(__name__, "prepare_step", arguments)) for _ in range(3))
     setting = {"T": steps, "batch": batch}
     return Row(what=MEMORY, who=name, unit="bytes", better="lower", values=values, setting=setting)
+
+
+def _parts(work: Work, rounds: int) -> list[Row]:
+    taken = seconds_by_part(stepper(OURS, work), rounds)
+    return [
+        Row(what=PART, who=OURS, unit="s", better="lower", values=tuple(seconds), setting={"part": part})
+        for part, seconds in taken.items()
+    ]
 
 
 def _scaling(options: BenchOptions, tell: Tell) -> list[Row]:

@@ -31,6 +31,9 @@ def test_a_step_is_measured_in_time_and_memory(monkeypatch: pytest.MonkeyPatch) 
     assert set(times) == {(4, 3), (6, 3), (4, 2)}
     (memory,) = (row for row in outcome.rows if row.what == training.MEMORY)
     assert min(memory.values) > 1e5
+    parts = {row.setting["part"]: row.median for row in outcome.rows if row.what == training.PART}
+    assert {"convolutions, forward", "scans, backward"} < set(parts)
+    assert min(parts.values()) > 0.0
     assert outcome.aims == ()  # nobody to be compared with
 
 
