@@ -76,7 +76,7 @@ def test_a_value_that_is_no_number_makes_no_record() -> None:
 
 def test_equal_work_makes_bars_and_a_changing_number_a_curve() -> None:
     plots = bench_plots(record(OURS, PEER, LONGER))
-    assert [plot.name for plot in plots] == ["bench-training-a-step", "bench-training-a-step-over-t"]
+    assert [plot.name for plot in plots] == ["bench-training-a-step-t-20", "bench-training-a-step-over-t"]
     assert "norse 400 ms" in plots[0].alt
     assert all(plot.svg.startswith("<svg") for plot in plots)
 
