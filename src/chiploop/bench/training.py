@@ -139,7 +139,10 @@ class Training:
         """Measure every contender in turn, then our own step over batches and lengths."""
         import torch
 
+        from chiploop.learn.allocator import keep_freed_memory
+
         torch.set_num_threads(options.threads)
+        keep_freed_memory()  # as our recipes do; everybody profits
         names = installed(options.who)
         tell("recordings, and weights that fire as trained ones do")
         work = make_work(options.root, batch=BATCH, steps=STEPS)

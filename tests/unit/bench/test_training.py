@@ -24,6 +24,7 @@ def pinned() -> Iterator[None]:
 
 
 def test_a_step_is_measured_in_time_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chiploop.learn.allocator.keep_freed_memory", lambda: False)
     for name, value in {"BATCH": 4, "STEPS": 3, "BATCHES": (4, 6), "LENGTHS": (2, 3), "HALVINGS": 2}.items():
         monkeypatch.setattr(training, name, value)
     outcome = BENCHMARKS.get("training").run(BenchOptions(rounds=2, threads=1, who=()), lambda _: None)
@@ -51,6 +52,7 @@ def test_weights_fire_as_often_as_asked(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_loop_is_measured_beside_the_step_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chiploop.learn.allocator.keep_freed_memory", lambda: False)
     for name, value in {"BATCH": 4, "TRAINING": 16, "EPOCHS": 1, "LENGTHS": (10,)}.items():
         monkeypatch.setattr(loop, name, value)
     outcome = BENCHMARKS.get("loop").run(BenchOptions(rounds=2, threads=1), lambda _: None)
