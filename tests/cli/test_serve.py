@@ -83,7 +83,7 @@ def test_the_address_is_said_in_a_line_and_quiet_is_quiet(serve: Serve) -> None:
 
 MISTAKES = {
     ("virtaul",): "no device 'virtaul': did you mean 'virtual'?",
-    ("virtual:7070",): "a device elsewhere is remote:host:port, any other is its name alone",
+    ("virtual:7070",): "a device elsewhere is remote:host:port, a pool is",
     ("remote:127.0.0.1:7070",): "is served elsewhere already",
     ("virtual", "--host", "0.0.0.0"): "0.0.0.0 is not this machine, and without TLS anyone on the way",
     ("virtual", "--cert", "cert.pem"): "a certificate and its key go together",

@@ -8,6 +8,7 @@ import pytest
 
 from chiploop.bench.benchmark import BENCHMARKS
 from chiploop.bench.peers.contender import CONTENDERS
+from chiploop.recipes.catalogue import catalogue
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 
@@ -15,6 +16,10 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
 def test_there_are_benchmarks_and_contenders() -> None:
     assert {"core", "training", "loop", "input"} <= set(BENCHMARKS.names())
     assert {"chiploop", "spikingjelly", "snntorch", "norse", "sinabs"} == set(CONTENDERS.names())
+
+
+def test_names_read_from_source_are_those_registered() -> None:
+    assert list(catalogue()["benchmarks"]()) == BENCHMARKS.names()
 
 
 @pytest.mark.parametrize("name", BENCHMARKS.names())

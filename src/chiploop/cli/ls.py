@@ -20,7 +20,7 @@ def command(
     """List recipes, methods, data sets, chips and all else that a recipe can name."""
     from chiploop.recipes.catalogue import catalogue
 
-    kinds = {**catalogue(), "benchmarks": _benchmarks}
+    kinds = catalogue()
     if kind is not None and kind not in kinds:
         raise ChiploopError(f"nothing to list under {kind!r}: {nearest(kind, kinds)}")
     found = {name: listing() for name, listing in kinds.items() if kind in (None, name)}
@@ -37,9 +37,3 @@ def _print_entries(entries: dict[str, str], *, indent: int) -> None:
     column = max((len(name) for name in entries), default=0) + indent + 2
     for name, line in entries.items():
         print(wrapped(line, f"{' ' * indent}{name}".ljust(column)))
-
-
-def _benchmarks() -> dict[str, str]:
-    from chiploop.bench.benchmark import BENCHMARKS
-
-    return {name: BENCHMARKS.get(name).summary for name in BENCHMARKS.names()}

@@ -7,6 +7,7 @@ called unless several processes take part.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import secrets
@@ -267,6 +268,7 @@ def join() -> Iterator[Ranks]:
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
         patient = dist.new_group(backend="gloo", timeout=LONG)
     yield Ranks(rank, size, place["LOCAL_RANK"], place["LOCAL_WORLD_SIZE"], patient, store)
+    gc.collect()  # what a training that failed has left behind must not outlive the connections that it holds
     dist.destroy_process_group()
 
 

@@ -42,6 +42,7 @@ def catalogue() -> Mapping[str, Callable[[], dict[str, str]]]:
         "rules": lambda: {name: _first_line(RULES.get(name).__doc__) for name in RULES.names()},
         "exports": lambda: {name: EXPORTERS.get(name).summary for name in EXPORTERS.names()},
         "formats": lambda: {name: CODECS.get(name).summary for name in CODECS.names()},
+        "benchmarks": _benchmarks,
     }
 
 
@@ -93,6 +94,23 @@ def _registered(package: str, registry: str) -> dict[str, str]:
             if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 found |= {name: _first_line(ast.get_docstring(node)) for name in _names(node, registry)}
     return dict(sorted(found.items()))
+
+
+def _benchmarks() -> dict[str, str]:
+    """Read from their source what benchmarks measure: importing them would import much."""
+    found = {}
+    for path in sorted((_ROOT / "bench").glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            match node:
+                case ast.Call(
+                    func=ast.Call(
+                        func=ast.Attribute(value=ast.Name(id="BENCHMARKS"), attr="register"),
+                        args=[ast.Constant(value=str(name))],
+                    )
+                ):
+                    found[name] = _first_line(ast.get_docstring(tree))
+    return found
 
 
 def _names(node: ast.FunctionDef | ast.ClassDef, registry: str) -> Iterator[str]:
