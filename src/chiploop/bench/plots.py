@@ -15,6 +15,8 @@ from chiploop.report.plot import INK, MARKERS, METHOD_COLOURS, MUTED, colour, pa
 from chiploop.report.section import Plot
 
 _TALL = (4.2, 3.0)
+WIDE_RANGE = 8
+"""A quantity that ranges over more than this many times itself is drawn in doublings."""
 YARDSTICKS = ("numpy", "memcpy")
 """Contenders that are no framework: what the same bytes take in plain NumPy, and in a copy."""
 
@@ -83,6 +85,10 @@ def _line(benchmark: str, over: str, rows: Sequence[Row], shades: Mapping[str, s
             )
             axes.plot(x, [p.median for p in points], color=shades[who], marker=mark, markersize=4, label=who)
         axes.set_ylim(bottom=0)
+        axes.yaxis.set_major_formatter(lambda value, _: quantity(value, unit) if value else "0")
+        numbers = [float(row.setting[over]) for row in rows]
+        if max(numbers) > WIDE_RANGE * min(numbers) > 0:
+            axes.set_xscale("log", base=2)
         axes.set_xticks(sorted({float(row.setting[over]) for row in rows}))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
         if len(by_who) > 1:
@@ -91,7 +97,7 @@ def _line(benchmark: str, over: str, rows: Sequence[Row], shades: Mapping[str, s
     rest = ", ".join(f"{name} {value}" for name, value in rows[0].setting.items() if name != over)
     alt = f"{what} over {over}" + (f", {rest}" if rest else "")
     name = _name(benchmark, alt)
-    return panel(paint, name=name, alt=alt, title=what.capitalize(), x=_axis(over, rest), y=_axis(unit), size=_TALL)
+    return panel(paint, name=name, alt=alt, title=what.capitalize(), x=_axis(over, rest), y="", size=_TALL)
 
 
 def _shades(rows: Sequence[Row]) -> dict[str, str]:
