@@ -255,3 +255,27 @@ def test_a_reset_to_zero_hides_what_there_was() -> None:
     zeros = torch.zeros(MAPS)
     with pytest.raises(TrainingError, match="reset to zero"):
         chip_sent(NeuronSpec(reset="zero"), Exponential(), zeros, dt_us=DT_US, counts=zeros, v=zeros)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_neuron_that_the_chips_floor_holds_learns_nothing(whole: bool) -> None:
+    """Its floor of -0.5 lies between levels -4.17 units of 0.12: the chip's is level -4, at -0.48."""
+    unit, shape = 0.12, (1, 1, 3)
+    levels, counts = torch.tensor([-4, -3, -4]).reshape(shape), torch.tensor([0, 0, 1]).reshape(shape)
+    current = torch.zeros(shape, requires_grad=True)
+    v = levels.to(torch.int16) if whole else torch.where(levels == -4, -0.5, levels * unit)
+    sent = chip_sent(
+        NeuronSpec(v_th=1.0, v_min=-0.5),
+        Exponential(),
+        current,
+        dt_us=DT_US,
+        counts=counts.to(torch.uint16) if whole else counts.float(),
+        v=v,
+        v_unit=unit,
+    )
+    sent.sum().backward()
+    assert current.grad is not None
+    held, above, fired = current.grad.flatten().tolist()
+    assert held == 0.0
+    assert above > 0.0
+    assert fired > 0.0  # it had the spike's worth before

@@ -191,6 +191,11 @@ def scan_sent(
     return sent if pool == 1 else sum_squares(sent.flatten(0, 1), pool).unflatten(0, current.shape[:2])  # type: ignore[no-untyped-call]
 
 
+HELD = 0.5 + 1e-3
+HELD_FLOAT = 1e-6
+"""Levels above its floor at which a neuron of the chip still counts as held there; of real potentials, its share."""
+
+
 def chip_sent(
     spec: NeuronSpec,
     surrogate: Surrogate,
@@ -208,12 +213,17 @@ def chip_sent(
         potential before the reset, at which the surrogates stand: V[t] + v_th counts[t]
 
     V[t] is the potential that the chip ended step t with; what it spent on spikes, v_th each, it had before. The
-    currents [T, ...] are not read: they take the gradient, and need never have been computed. Neurons that are reset by
-    subtraction only: others do not tell what they had. counts and v as in `scan_sent`.
+    currents [T, ...] are not read: they take the gradient, and need never have been computed. A neuron that ended a
+    step on a floor below 0 was held there, and learns nothing from it. Neurons that are reset by subtraction only:
+    others do not tell what they had. counts and v as in `scan_sent`.
     """
     if spec.reset != "subtract":
         raise TrainingError("a reset to zero hides what a neuron had before it: let the model run forward")
     _require_shapes(current, counts, v)
+    if spec.v_min is not None and spec.v_min < 0.0:
+        # A chip's floor is its nearest whole level: half a level more covers it, and no other.
+        above = -HELD_FLOAT * spec.v_min if v.is_floating_point() else HELD * v_unit
+        spec = replace(spec, v_min=spec.v_min + above)
     constants = _constants(spec, surrogate, dt_us)
     whole = counts.dtype == torch.uint16 and v.dtype == torch.int16 and counts.stride() == v.stride()
     call = _compiled(spec, constants, counts, v_unit=v_unit) if whole else None
