@@ -85,8 +85,8 @@ bench: $(INSTALLED)
 	@$(BIN)/chiploop bench $(BENCH)
 
 # Without what they depend on: some of it would replace torch by another build of it.
-PEERS := spikingjelly snntorch norse sinabs nir nirtorch
-PEERS_NEED := loguru h5py pbr tqdm scipy
+PEERS := spikingjelly==2.0.0 snntorch==1.0.0 norse==1.1.0 sinabs==3.1.3 nir nirtorch==2.6
+PEERS_NEED := loguru==0.7.3 h5py pbr==7.1.3 tqdm==4.70.1 scipy
 peers: $(INSTALLED)
 	@$(PIP_INSTALL) --no-deps $(PEERS)
 	@$(PIP_INSTALL) $(PEERS_NEED)

@@ -80,6 +80,7 @@ void require_sinks(const Sinks& sinks, const Circuit& circuit, std::size_t windo
   require(sinks.counts.size() == cores.size() && sinks.potentials.size() == cores.size(),
           "counts and potentials must have one entry a core");
   for (std::size_t c = 0; c < cores.size(); ++c) {
+    require(windows > 0 || !(sinks.counts[c] || sinks.potentials[c]), "counts and potentials need windows");
     if (sinks.counts[c]) require_maps(*sinks.counts[c], windows, batch, cores[c].config.neurons);
     if (sinks.potentials[c]) require_maps(*sinks.potentials[c], windows, batch, cores[c].config.neurons);
   }

@@ -31,9 +31,9 @@ def bench_plots(record: BenchRecord) -> tuple[Plot, ...]:
 
 def _contests(rows: Sequence[Row]) -> list[list[Row]]:
     """Return the rows of equal work that more than one contender did."""
-    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row.what, repr(sorted(row.setting.items()))].append(row)
+        groups[row.what, row.unit, repr(sorted(row.setting.items()))].append(row)
     return [group for group in groups.values() if len({row.who for row in group}) > 1]
 
 
@@ -41,11 +41,11 @@ def _scalings(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Return rows of one kind that differ in one number of their setting alone, with that number's name."""
     found = []
     for key in dict.fromkeys(name for row in rows for name, v in row.setting.items() if not isinstance(v, str)):
-        groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+        groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
         for row in rows:
             if key in row.setting:
                 rest = {name: value for name, value in row.setting.items() if name != key}
-                groups[row.what, repr(sorted(rest.items()))].append(row)
+                groups[row.what, row.unit, repr(sorted(rest.items()))].append(row)
         found += [(key, group) for group in groups.values() if len({row.setting[key] for row in group}) > 1]
     return found
 
@@ -66,7 +66,7 @@ def _bars(benchmark: str, rows: Sequence[Row], shades: Mapping[str, str]) -> Plo
         axes.set_xlim(0, 1.28 * max(max(row.values) for row in ordered))
 
     alt = f"{what}: " + ", ".join(f"{row.who} {quantity(row.median, unit)}" for row in ordered)
-    name = _name(benchmark, f"{what} {setting}".rstrip())
+    name = _name(benchmark, f"{what} {setting} {unit}")
     return panel(paint, name=name, alt=alt, title=what.capitalize(), x=_axis(unit, setting), y="", size=_TALL)
 
 
@@ -96,7 +96,7 @@ def _line(benchmark: str, over: str, rows: Sequence[Row], shades: Mapping[str, s
 
     rest = ", ".join(f"{name} {value}" for name, value in rows[0].setting.items() if name != over)
     alt = f"{what} over {over}" + (f", {rest}" if rest else "")
-    name = _name(benchmark, alt)
+    name = _name(benchmark, f"{alt} {unit}")
     return panel(paint, name=name, alt=alt, title=what.capitalize(), x=_axis(over, rest), y="", size=_TALL)
 
 

@@ -62,8 +62,9 @@ def _cells(row: Row, rows: Sequence[Row]) -> tuple[Cell, ...]:
 
 def _advantage(row: Row, rows: Sequence[Row]) -> str:
     """Return the factor by which ours is better at the same work, with its spread where the rounds pair up."""
-    ours = next((r for r in rows if (r.what, r.setting, r.who) == (row.what, row.setting, OURS)), None)
-    if ours is None or ours is row:
+    work = (row.what, row.unit, row.setting, OURS)
+    ours = next((r for r in rows if (r.what, r.unit, r.setting, r.who) == work), None)
+    if ours is None or row.who == OURS:
         return ABSENT
     if len(ours.values) != len(row.values):
         ratio = row.median / ours.median if row.better == "lower" else ours.median / row.median
@@ -104,4 +105,4 @@ def _caption(record: BenchRecord) -> str:
     where = f"{host.cpu}, {host.cores} cores"
     peers = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     commit = f", commit {code[:8]}{' (changed)' if record.code.dirty else ''}" if code else ""
-    return " ".join([f"{where}; {peers}{commit}.", *record.notes])
+    return "; ".join([f"{where}, {peers}{commit}", *(note.rstrip(".") for note in record.notes)]) + "."

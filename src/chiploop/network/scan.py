@@ -219,6 +219,8 @@ def chip_sent(
     """
     if spec.reset != "subtract":
         raise TrainingError("a reset to zero hides what a neuron had before it: let the model run forward")
+    if spec.tau_us is not None:
+        raise TrainingError("a leaky neuron has lost some of what it had before its spikes: let the model run forward")
     _require_shapes(current, counts, v)
     if spec.v_min is not None and spec.v_min < 0.0:
         # A chip's floor is its nearest whole level: half a level more covers it, and no other.
@@ -226,10 +228,11 @@ def chip_sent(
         spec = replace(spec, v_min=spec.v_min + above)
     constants = _constants(spec, surrogate, dt_us)
     whole = counts.dtype == torch.uint16 and v.dtype == torch.int16 and counts.stride() == v.stride()
-    call = _compiled(spec, constants, counts, v_unit=v_unit) if whole else None
+    on_core = whole and current.dtype == torch.float32 and current.device == counts.device
+    call = _compiled(spec, constants, counts, v_unit=v_unit) if on_core else None
     if call is not None and (pool == 1 or can_pool(counts)):
         return chip_scan_compiled(replace(call, pool=pool), current, counts, v)
-    counts, v = counts.to(current.dtype), v.to(current.dtype) * (1.0 if v.is_floating_point() else v_unit)
+    counts, v = counts.to(current), v.to(current) * (1.0 if v.is_floating_point() else v_unit)
     sent: Tensor = _ChipSent.apply(current, counts, v, constants)  # type: ignore[no-untyped-call]
     return sent if pool == 1 else sum_squares(sent.flatten(0, 1), pool).unflatten(0, current.shape[:2])  # type: ignore[no-untyped-call]
 

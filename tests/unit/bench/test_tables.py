@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_a_peer_is_compared_round_by_round() -> None:
     assert lines[2][-1] == "–"
 
 
+def test_one_work_in_two_units_is_compared_unit_by_unit() -> None:
+    rates = [dataclasses.replace(row, unit="steps/s", better="higher", values=(9.0,)) for row in (OURS, PEER)]
+    both = record(OURS, PEER, *rates)
+    lines = [row.cells[-1].text for row in measured_table(both).rows]
+    assert lines == ["–", "3.00 x (2.50 to 4.00)", "–", "1.00 x (1.00 to 1.00)"]
+    names = [plot.name for plot in bench_plots(both)]
+    assert names == ["bench-training-a-step-t-20-s", "bench-training-a-step-t-20-steps-s"]
+
+
 def test_rates_are_compared_the_other_way_round() -> None:
     fast = Row(what="bin", who="chiploop", unit="rec/s", better="higher", values=(40.0, 60.0))
     slow = Row(what="bin", who="numpy", unit="rec/s", better="higher", values=(20.0, 20.0))
@@ -76,7 +86,7 @@ def test_a_value_that_is_no_number_makes_no_record() -> None:
 
 def test_equal_work_makes_bars_and_a_changing_number_a_curve() -> None:
     plots = bench_plots(record(OURS, PEER, LONGER))
-    assert [plot.name for plot in plots] == ["bench-training-a-step-t-20", "bench-training-a-step-over-t"]
+    assert [plot.name for plot in plots] == ["bench-training-a-step-t-20-s", "bench-training-a-step-over-t-s"]
     assert "norse 400 ms" in plots[0].alt
     assert all(plot.svg.startswith("<svg") for plot in plots)
 
