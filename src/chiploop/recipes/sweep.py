@@ -110,7 +110,7 @@ def _on_ray(ray: ModuleType, cells: Sequence[Cell], errand: Errand, jobs: int | 
     most = largest_node(ray)
     task: Any = ray.remote(max_retries=RETRIES)(_run_far)
     root, here = errand.root or os.environ.get(DATA_VARIABLE), Path.cwd()
-    far = Errand(root=here / root if root else None, command=errand.command)
+    far = Errand(root=here / Path(root).expanduser() if root else None, command=errand.command)
     waiting, running = deque(cells), dict[Any, Cell]()
     try:
         while waiting or running:
