@@ -28,6 +28,8 @@ CASES: list[dict[str, Any]] = [
     {**BUSY, "policy": {"then": "stop", "retries": 0}, "failing": {"1": [1]}},
     # Both fail on the same batch.
     {**BUSY, "policy": {**SKIP, "retries": 0}, "failing": {"0": [1], "1": [1]}},
+    # The last batch of an epoch is left out, and another epoch follows.
+    {**BUSY, "options": {}, "epochs": 3, "policy": {**SKIP, "retries": 0}, "failing": {"1": [2]}},
 ]
 
 
@@ -93,3 +95,10 @@ def test_ranks_that_fail_on_one_batch_skip_it_once(ended: Any) -> None:
     for _, told in ended[3]:
         assert told["history"][0][-1] == 1
         assert told["failures"] == [[1, "skipped", "rank 0: call 1 was slow"]]
+
+
+def test_an_epoch_may_end_with_a_batch_that_is_skipped(ended: Any) -> None:
+    (tensors, told), (other, also) = ended[4]
+    require_same_tensors(other, tensors)
+    assert told["history"] == also["history"]
+    assert [epoch[-1] for epoch in told["history"]] == [1, 0, 0]

@@ -147,6 +147,7 @@ class Ranks:
         """
         if self.size == 1:
             return stepper
+        gc.collect()  # the last epoch's wrapper, if its last batch was skipped, would still answer this one's gradients
         with _connected(self):
             return nn.parallel.DistributedDataParallel(stepper)
 
